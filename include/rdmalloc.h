@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDMALLOC_H
+#define RDMALLOC_H
+
+/*
+ * rdmalloc: registered buffers that stay correct across fork().
+ *
+ * A pool hands out blocks from slabs: memory that is MADV_DONTFORK, written
+ * before it is pinned, and registered with every rail of the pool (a verbs
+ * protection domain, an io_uring instance, or callbacks of the caller's).
+ *
+ * Unless a function says otherwise: it may be called from any thread, not from
+ * a signal handler; pointers are failed with NULL, integers with -1, errno says
+ * why and one line on stderr says what to do about it.
+ *
+ * After fork() a pool is *inherited* in the child: its blocks hold what the
+ * pool's fork policy says, they can be read and freed, and no block can be
+ * allocated (errno ECHILD) until rdm_pool_reset() or rdm_pool_add_*().
+ * vfork(), posix_spawn(), system() and popen() copy no memory and run none of
+ * this. _Fork() and a raw clone() run no fork handlers: their child sees holes.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define RDM_ATTR(list) __attribute__(list)
+#else
+#define RDM_ATTR(list)
+#endif
+#define RDM_API RDM_ATTR((visibility("default")))
+
+#define RDM_VERSION_MAJOR 0
+#define RDM_VERSION_MINOR 1
+#define RDM_VERSION_PATCH 0
+
+/* Rails that one pool can have at the same time. */
+#define RDM_RAILS_MAX 8
+
+typedef struct rdm_pool rdm_pool;
+
+struct ibv_pd;
+struct io_uring;
+
+/* Where the memory of a pool's slabs comes from. */
+enum rdm_backing {
+	RDM_BACKING_DEFAULT, /* what RDMALLOC_CONF says, else anon */
+	RDM_BACKING_ANON,    /* private anonymous memory */
+	RDM_BACKING_HUGETLB, /* private memory from the hugetlb pool */
+	RDM_BACKING_SHARED,  /* a memfd: copy-on-write never applies to it */
+};
+
+/* Size of the pages behind a slab. */
+enum rdm_pages {
+	RDM_PAGES_DEFAULT, /* what RDMALLOC_CONF says, else best */
+	RDM_PAGES_BEST,    /* anon, shared: THP where enabled; hugetlb: 2M */
+	RDM_PAGES_BASE,    /* the kernel's base pages, never THP */
+	RDM_PAGES_THP,     /* ask for transparent huge pages */
+	RDM_PAGES_2M,      /* hugetlb pages of 2 MiB */
+	RDM_PAGES_1G,      /* hugetlb pages of 1 GiB; slabs are multiples of it */
+};
+
+/* What a child finds at the addresses of a pool's blocks after fork(). */
+enum rdm_fork_policy {
+	RDM_FORK_DEFAULT, /* what RDMALLOC_CONF says, else hole */
+	RDM_FORK_HOLE,    /* nothing: a touch is SIGSEGV */
+	RDM_FORK_ZERO,    /* zeros, in private memory of the child's own */
+	RDM_FORK_COPY,    /* a private copy of the blocks, made in fork() */
+};
+
+/*
+ * How a pool is made. Start from RDM_POOL_CONFIG_INIT and set what matters;
+ * every field that is left alone takes its value from RDMALLOC_CONF or the
+ * built-in default.
+ */
+struct rdm_pool_config {
+	size_t size;         /* sizeof(struct rdm_pool_config) */
+	const char *name;    /* for log lines; copied, up to 31 characters */
+	size_t slab_size;    /* bytes, a multiple of 2 MiB; 0: default (4 MiB) */
+	size_t limit;        /* bytes of slabs at most; 0: default (no limit) */
+	unsigned backing;    /* enum rdm_backing */
+	unsigned pages;      /* enum rdm_pages */
+	unsigned fork;       /* enum rdm_fork_policy */
+	int node;            /* NUMA node to bind to; -1: default (any) */
+};
+#define RDM_POOL_CONFIG_INIT \
+	{ .size = sizeof(struct rdm_pool_config), .node = -1 }
+
+/* One registration of a slab with one rail. */
+struct rdm_mr {
+	uint32_t lkey; /* io_uring: the index of the fixed buffer */
+	uint32_t rkey;
+	void *handle; /* the registrar's own, e.g. a struct ibv_mr */
+};
+
+/*
+ * A rail of the caller's: how libfabric, UCX or a GPU library plugs in.
+ * Both callbacks return 0 or a positive errno value. They are called by one
+ * thread at a time, never while fork() runs, and never on a failed slab again.
+ * They may call malloc and free; they must not fork, and of this library they
+ * may only call what needs no new slab (a call that needs one fails with
+ * EDEADLK).
+ */
+struct rdm_registrar {
+	size_t size;      /* sizeof(struct rdm_registrar) */
+	const char *name; /* for log lines; must outlive the rail */
+	size_t max_len;   /* longest registration, bytes; 0: any */
+	int (*reg)(void *context, void *addr, size_t length, struct rdm_mr *mr);
+	int (*dereg)(void *context, const struct rdm_mr *mr);
+};
+
+/* What rdm_key() says of a pointer on one rail. */
+struct rdm_key {
+	uint32_t lkey;
+	uint32_t rkey;
+	void *base;    /* start of the registration that covers the pointer */
+	size_t length; /* and its length in bytes */
+	void *handle;  /* the registrar's handle of that registration */
+};
+
+/*
+ * What rdm_pool_audit() found, in base pages. A page can be counted in more
+ * than one line; violations is their sum, 0 for a pool that is fit for RDMA.
+ */
+struct rdm_audit {
+	size_t size;          /* sizeof(struct rdm_audit), set by the caller */
+	size_t pages;         /* looked at */
+	size_t inheritable;   /* I1: not MADV_DONTFORK */
+	size_t mergeable;     /* I2: KSM may merge them */
+	size_t absent;        /* I2, I5: not in memory */
+	size_t not_exclusive; /* I2: shared with somebody, or the zero page */
+	size_t not_writable;  /* I5: mapped without write permission */
+	size_t unregistered;  /* I4: in a slab without a key for some rail */
+	size_t violations;
+};
+
+/* What a pool holds. Bytes unless the name says otherwise. */
+struct rdm_stats {
+	size_t size;             /* sizeof(struct rdm_stats), set by the caller */
+	size_t slabs;            /* number of slabs */
+	size_t slab_bytes;       /* in slabs: what is pinned */
+	size_t carved_bytes;     /* taken from the slabs by the arena */
+	size_t live_bytes;       /* in live blocks, rounded to their size class */
+	size_t live_blocks;      /* number of live blocks */
+	size_t limit;            /* 0: no limit */
+	size_t rails;            /* number of rails */
+	size_t quarantined;      /* bytes that a rail refused to deregister */
+	uint64_t registrations;  /* calls of a registrar, since creation */
+	uint64_t deregistrations;
+	uint64_t growths;        /* slabs made since creation */
+	uint64_t forks;          /* fork() calls of the process so far */
+	uint64_t last_fork_ns;   /* time that our handlers took in the last one */
+	int inherited;           /* 1: this is the child's view of a pool */
+};
+
+/*
+ * Makes a pool. config may be NULL: all defaults. Nothing is mapped but the
+ * process's reserve of addresses (at the first pool).
+ * errno: EINVAL (a field is out of range), ENOMEM (no memory, address space or
+ * RLIMIT_AS too small), ENOTSUP (page size or NUMA binding not available).
+ */
+RDM_API rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
+	RDM_ATTR((warn_unused_result));
+
+/*
+ * Gives a pool back. All blocks must have been freed; nobody may use the pool
+ * meanwhile. errno: EBUSY (blocks are live, nothing was changed, or a rail
+ * refused to deregister), EINVAL.
+ */
+RDM_API int rdm_pool_destroy(rdm_pool *pool);
+
+/*
+ * Forgets every block of a pool, returns its slabs and removes its rails: it
+ * is as after rdm_pool_create(). Meant for the child of a fork; elsewhere no
+ * block may be in use by anyone, device or thread. errno: EBUSY, EINVAL,
+ * ENOMEM.
+ */
+RDM_API int rdm_pool_reset(rdm_pool *pool);
+
+/*
+ * Adds a rail: every slab, present and future, is registered with it. Returns
+ * the rail's number (0 to RDM_RAILS_MAX - 1), the argument of rdm_key().
+ * access is an OR of enum ibv_access_flags; 0 is read-only for the device.
+ * Other threads may allocate meanwhile. In the child of a fork the first rail
+ * that is added takes an inherited pool into use again, contents and all (anon
+ * backing only; other backings need rdm_pool_reset() first).
+ * errno: EINVAL, ENOSPC (RDM_RAILS_MAX), EFBIG (a slab is longer than the rail
+ * can register), ENOTSUP (built without it, or the kernel has no such thing),
+ * or what the registrar failed with; the pool is then as before.
+ */
+RDM_API int rdm_pool_add_verbs(rdm_pool *pool, struct ibv_pd *pd, int access);
+/* The ring needs a kernel with sparse buffer tables (5.19); it must have none
+ * registered yet, and outlive the rail. slots is the size of its table, that
+ * is, the number of slabs at most (0: 1,024). */
+RDM_API int rdm_pool_add_uring(rdm_pool *pool, struct io_uring *ring,
+			       unsigned slots);
+RDM_API int rdm_pool_add_rail(rdm_pool *pool,
+			      const struct rdm_registrar *registrar,
+			      void *context);
+
+/*
+ * Deregisters every slab from a rail; its keys are invalid from the call on.
+ * No operation may be under way on it. errno: EINVAL, ENOENT (no such rail), or
+ * what the registrar failed with: then the rail is still there without keys
+ * for the slabs that are done, and the call can be made again.
+ */
+RDM_API int rdm_pool_remove_rail(rdm_pool *pool, int rail);
+
+/*
+ * Makes sure that the pool's slabs hold at least `bytes` in all, prepared and
+ * registered. errno: as rdm_malloc().
+ */
+RDM_API int rdm_pool_reserve(rdm_pool *pool, size_t bytes);
+
+/*
+ * Deregisters and returns slabs in which nothing is live, as long as `keep`
+ * bytes of slabs remain. errno: EINVAL, ECHILD, EBUSY (a rail refused to
+ * deregister a slab; it stays mapped, out of use, and is tried again next time).
+ */
+RDM_API int rdm_pool_trim(rdm_pool *pool, size_t keep);
+
+/*
+ * Reads /proc/self/smaps and pagemap and checks that each page of the pool is
+ * fit for RDMA. Returns 0 when it could look, see audit->violations. No root
+ * needed. errno: EINVAL, EACCES (the process is not dumpable), ECHILD, ENOMEM.
+ */
+RDM_API int rdm_pool_audit(rdm_pool *pool, struct rdm_audit *audit);
+
+/* Fills *stats. Exact while nobody allocates. errno: EINVAL. */
+RDM_API int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats);
+
+/*
+ * The malloc family. A block is aligned to 64 bytes at least (blocks of a page
+ * or more: to a page), never shares a page with memory that is not the pool's,
+ * and has one key per rail for its whole length. A size of 0 gets a block of
+ * the smallest size, which must be freed. The largest block is what fits the
+ * pool's limit, 448 GiB at most. alignment is in bytes, a power of two.
+ * errno: ENOMEM (limit, memory, reserve, or a rail could not register),
+ * EINVAL (pool, alignment), ECHILD (inherited pool), EDEADLK (called by a
+ * registrar), or what a registrar failed with.
+ *
+ * rdm_realloc: pool is the block's own, or NULL for it; ptr may be NULL if
+ * pool is not. When it fails the old block is untouched. A size of 0 does not
+ * free.
+ */
+RDM_API void *rdm_malloc(rdm_pool *pool, size_t size)
+	RDM_ATTR((malloc, alloc_size(2), warn_unused_result));
+RDM_API void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
+	RDM_ATTR((malloc, alloc_size(2, 3), warn_unused_result));
+RDM_API void *rdm_aligned_alloc(rdm_pool *pool, size_t alignment, size_t size)
+	RDM_ATTR((malloc, alloc_align(2), alloc_size(3), warn_unused_result));
+RDM_API void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
+	RDM_ATTR((alloc_size(3), warn_unused_result));
+
+/*
+ * Frees a block of any pool, from any thread, also in the child of a fork.
+ * NULL is allowed. A pointer that is no live block's start (foreign, freed
+ * already, inside a block) is a bug in the caller: one line names it and the
+ * process aborts. rdm_free_sized also checks that size is one that the block
+ * could have been asked for. errno is preserved.
+ */
+RDM_API void rdm_free(void *ptr);
+RDM_API void rdm_free_sized(void *ptr, size_t size);
+
+/* Bytes usable at ptr, a live block's start. errno: EINVAL (then 0). */
+RDM_API size_t rdm_usable_size(const void *ptr);
+
+/* The pool of a block or of a pointer into one. errno: EINVAL (then NULL). */
+RDM_API rdm_pool *rdm_pool_of(const void *ptr);
+
+/*
+ * The keys of a pointer into any live block, on one rail. Lock-free. errno:
+ * EINVAL (not in a pool), ENOENT (no such rail), ECHILD (inherited pool: the
+ * keys are the parent's).
+ */
+RDM_API int rdm_key(const void *ptr, int rail, struct rdm_key *key);
+
+/* "0.1.0" */
+RDM_API const char *rdm_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

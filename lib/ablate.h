@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_ABLATE_H
+#define RDM_ABLATE_H
+
+/*
+ * Steps of the recipe that a test can drop to see a safety test go red. Only
+ * in the library that the tests link (RDM_ABLATION): RDMALLOC_ABLATE names the
+ * steps, separated by commas. In the product every question is a constant "no".
+ */
+
+#include <stdbool.h>
+
+enum rdm_ablation {
+	RDM_ABLATE_DONTFORK = 1 << 0, /* slabs are not MADV_DONTFORK */
+	RDM_ABLATE_WRITE = 1 << 1,    /* slabs are neither populated nor written */
+	RDM_ABLATE_REASSERT = 1 << 2, /* prefork does not mark the reserve again */
+	RDM_ABLATE_MERGE = 1 << 3,    /* extents merge across slabs */
+	RDM_ABLATE_QUIESCE = 1 << 4,  /* fork does not wait for registrations */
+};
+
+#ifdef RDM_ABLATION
+bool rdm_ablated(enum rdm_ablation step);
+#else
+static inline bool rdm_ablated(enum rdm_ablation step)
+{
+	(void)step;
+	return false;
+}
+#endif
+
+#endif

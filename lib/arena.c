@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "arena.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ablate.h"
+#include "keymap.h"
+#include "log.h"
+#include "size_class.h"
+#include "state.h"
+
+/* Fits experimental.arenas_create_ext of jemalloc 5.3. */
+struct arena_config {
+	extent_hooks_t *extent_hooks;
+	bool metadata_use_hooks;
+};
+
+static __thread struct rdm_want noted;
+
+static struct rdm_arena *arena_of(extent_hooks_t *hooks)
+{
+	return (struct rdm_arena *)(void *)((char *)hooks - offsetof(struct rdm_arena, hooks));
+}
+
+static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t align, bool *zero,
+			bool *commit, unsigned index)
+{
+	void *run = rdm_slabs_carve(arena_of(hooks)->slabs, at, size, align);
+
+	(void)index;
+	if (!run) {
+		/* Continuing a run in place is a favour, not a need. */
+		if (!at)
+			noted = (struct rdm_want){ .size = size, .align = align };
+		return NULL;
+	}
+	/* A device or a peer may have written where nothing was allocated. */
+	if (*zero)
+		memset(run, 0, size);
+	*commit = true;
+	return run;
+}
+
+static bool hook_dalloc(extent_hooks_t *hooks, void *run, size_t size, bool committed,
+			unsigned index)
+{
+	(void)hooks;
+	(void)committed;
+	(void)index;
+	rdm_slabs_uncarve(run, size);
+	return false;
+}
+
+static void hook_destroy(extent_hooks_t *hooks, void *run, size_t size, bool committed,
+			 unsigned index)
+{
+	hook_dalloc(hooks, run, size, committed, index);
+}
+
+static bool hook_split(extent_hooks_t *hooks, void *run, size_t size, size_t size_a,
+		       size_t size_b, bool committed, unsigned index)
+{
+	(void)hooks;
+	(void)run;
+	(void)size;
+	(void)size_a;
+	(void)size_b;
+	(void)committed;
+	(void)index;
+	return false;
+}
+
+/* Across slabs an allocation would need two keys. */
+static bool hook_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, size_t size_b,
+		       bool committed, unsigned index)
+{
+	(void)hooks;
+	(void)size_a;
+	(void)size_b;
+	(void)committed;
+	(void)index;
+	return rdm_keymap_slab(a) != rdm_keymap_slab(b) && !rdm_ablated(RDM_ABLATE_MERGE);
+}
+
+int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
+{
+	struct arena_config config = { .extent_hooks = &arena->hooks };
+	size_t size = sizeof(arena->index);
+
+	/* No commit and purge hooks: what is registered stays where it is. */
+	arena->hooks = (extent_hooks_t){
+		.alloc = hook_alloc,
+		.dalloc = hook_dalloc,
+		.destroy = hook_destroy,
+		.split = hook_split,
+		.merge = hook_merge,
+	};
+	arena->slabs = slabs;
+	return rdm_je_mallctl("experimental.arenas_create_ext", &arena->index, &size, &config,
+			      sizeof(config));
+}
+
+static void command(unsigned index, const char *name)
+{
+	char path[40];
+	int error;
+
+	snprintf(path, sizeof(path), "arena.%u.%s", index, name);
+	error = rdm_je_mallctl(path, NULL, NULL, NULL, 0);
+	if (error)
+		rdm_die("jemalloc refuses %s: %s", path, strerror(error));
+}
+
+void rdm_arena_destroy(struct rdm_arena *arena)
+{
+	command(arena->index, "destroy");
+}
+
+void rdm_arena_reset(struct rdm_arena *arena)
+{
+	command(arena->index, "reset");
+}
+
+void rdm_arena_purge(struct rdm_arena *arena)
+{
+	command(arena->index, "purge");
+}
+
+/*
+ * In a dying thread, after jemalloc's own destructor has run, jemalloc serves
+ * arena 0 whatever one asks for: those callers get whole pages from the slab.
+ */
+static void *alloc_direct(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
+			  struct rdm_want *want)
+{
+	unsigned class = rdm_class_of(size);
+	void *run;
+
+	size = rdm_class_size(class);
+	run = rdm_slabs_carve(arena->slabs, NULL, size, align);
+	if (!run)
+		*want = (struct rdm_want){ .size = size, .align = align };
+	*state = class | RDM_STATE_DIRECT;
+	return run;
+}
+
+void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
+		      struct rdm_want *want)
+{
+	int flags = MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE;
+	size_t usable;
+	void *block;
+
+	if (align > RDM_UNIT)
+		flags |= MALLOCX_LG_ALIGN(__builtin_ctzl(align));
+	*want = noted = (struct rdm_want){ 0 };
+	size = rdm_class_size(rdm_class_of(size));
+	usable = rdm_je_nallocx(size, flags);
+	if (!usable || usable > RDM_SIZE_MAX)
+		return NULL;
+	block = rdm_je_mallocx(size, flags);
+	if (!block) {
+		*want = noted;
+		return NULL;
+	}
+	if (!rdm_reserve_has(block)) {
+		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+		return alloc_direct(arena, size, align, state, want);
+	}
+	*state = rdm_class_of(usable);
+	return block;
+}
+
+bool rdm_arena_resize(void *block, unsigned state, unsigned class)
+{
+	size_t size = rdm_class_size(class);
+
+	if (state & RDM_STATE_DIRECT)
+		return false;
+	return rdm_je_xallocx(block, size, 0, MALLOCX_TCACHE_NONE) == size;
+}
+
+void rdm_arena_free(void *block, unsigned state)
+{
+	if (state & RDM_STATE_DIRECT)
+		rdm_slabs_uncarve(block, rdm_state_block_size(state));
+	else
+		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+}

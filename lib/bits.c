@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "bits.h"
+
+size_t rdm_bits_next(const unsigned long *words, size_t count, size_t from, bool value)
+{
+	unsigned long flip = value ? 0 : ~0UL;
+
+	while (from < count) {
+		unsigned long word = (words[from / RDM_BITS_WORD] ^ flip) >> from % RDM_BITS_WORD;
+
+		if (word) {
+			from += (size_t)__builtin_ctzl(word);
+			return from < count ? from : count;
+		}
+		from = (from / RDM_BITS_WORD + 1) * RDM_BITS_WORD;
+	}
+	return count;
+}
+
+size_t rdm_bits_find_clear(const unsigned long *words, size_t count, size_t from, size_t run,
+			   size_t align, size_t offset)
+{
+	for (;;) {
+		size_t taken;
+
+		from = rdm_bits_next(words, count, from, false);
+		from = ((from + offset + align - 1) & ~(align - 1)) - offset;
+		if (from >= count || run > count - from)
+			return RDM_BITS_NONE;
+		taken = rdm_bits_next(words, from + run, from, true);
+		if (taken == from + run)
+			return from;
+		from = taken + 1;
+	}
+}
+
+void rdm_bits_assign(unsigned long *words, size_t from, size_t run, bool value)
+{
+	size_t end = from + run;
+
+	while (from < end) {
+		size_t shift = from % RDM_BITS_WORD;
+		size_t here = RDM_BITS_WORD - shift;
+		unsigned long mask;
+
+		if (here > end - from)
+			here = end - from;
+		mask = (~0UL >> (RDM_BITS_WORD - here)) << shift;
+		if (value)
+			words[from / RDM_BITS_WORD] |= mask;
+		else
+			words[from / RDM_BITS_WORD] &= ~mask;
+		from += here;
+	}
+}

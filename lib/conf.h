@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_CONF_H
+#define RDM_CONF_H
+
+/*
+ * RDMALLOC_CONF="key:value,key:value", read once, when the library is loaded;
+ * ignored in set-user-ID programs. A key or value that cannot be understood
+ * gets a line on stderr and leaves the default in force. The table in conf.c
+ * is the one place where keys are described.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct rdm_conf {
+	size_t reserve;
+	bool reserve_given;
+	size_t slab_size;
+	size_t limit;
+	unsigned backing;
+	unsigned pages;
+	unsigned fork;
+	int node;
+	unsigned log;
+};
+
+enum rdm_conf_type {
+	RDM_CONF_SIZE, /* bytes, with an optional suffix K, M, G or T */
+	RDM_CONF_INT,
+	RDM_CONF_WORD, /* one of a list of words */
+};
+
+/* A row of the table: what people who list the options need. */
+struct rdm_conf_key {
+	const char *name;
+	enum rdm_conf_type type;
+	size_t offset;            /* of the field in struct rdm_conf */
+	const char *const *words; /* RDM_CONF_WORD: in the order of the enum, NULL-ended */
+	const char *standard;     /* the default, as one would write it */
+	const char *meaning;
+};
+
+extern const struct rdm_conf_key rdm_conf_keys[];
+extern const size_t rdm_conf_key_count;
+
+const struct rdm_conf *rdm_conf(void);
+
+/* "8M" to bytes. False when it is not a size. */
+bool rdm_conf_parse_size(const char *text, size_t length, size_t *bytes);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "fork.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "conf.h"
+#include "log.h"
+#include "meta.h"
+#include "pool.h"
+#include "quiesce.h"
+#include "reserve.h"
+#include "snapshot.h"
+
+static _Atomic uint64_t forks, last_ns;
+static uint64_t prepare_ns;
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void lock_pool(struct rdm_pool *pool)
+{
+	rdm_slabs_lock(&pool->slabs);
+}
+
+static void snapshot_pool(struct rdm_pool *pool)
+{
+	rdm_snapshot_prefork(&pool->slabs);
+}
+
+static void leave_pool_in_parent(struct rdm_pool *pool)
+{
+	rdm_snapshot_postfork_parent(&pool->slabs);
+	rdm_slabs_unlock(&pool->slabs);
+}
+
+static void leave_pool_in_child(struct rdm_pool *pool)
+{
+	rdm_snapshot_postfork_child(&pool->slabs);
+	atomic_store(&pool->inherited, true);
+	pool->complained = false;
+	rdm_slabs_unlock(&pool->slabs);
+}
+
+static void forget_rails(struct rdm_pool *pool)
+{
+	rdm_slabs_close_rails(&pool->slabs, true);
+}
+
+static void outer_prefork(void)
+{
+	uint64_t start = now();
+
+	rdm_quiesce_prefork();
+	prepare_ns = start;
+}
+
+static void inner_prefork(void)
+{
+	rdm_pools_for_each(lock_pool);
+	rdm_reserve_prefork();
+	rdm_pools_for_each(snapshot_pool);
+	prepare_ns = now() - prepare_ns;
+}
+
+static void inner_postfork_parent(void)
+{
+	uint64_t start = now();
+
+	rdm_pools_for_each(leave_pool_in_parent);
+	atomic_store(&last_ns, prepare_ns + now() - start);
+	atomic_fetch_add(&forks, 1);
+}
+
+static void inner_postfork_child(void)
+{
+	rdm_reserve_postfork_child();
+	rdm_pools_for_each(leave_pool_in_child);
+}
+
+static void outer_postfork_parent(void)
+{
+	rdm_quiesce_postfork();
+}
+
+/* jemalloc works again here, and rails have memory of their own to free. */
+static void outer_postfork_child(void)
+{
+	rdm_pools_for_each(forget_rails);
+	rdm_quiesce_postfork();
+}
+
+static void register_handlers(void)
+{
+	void *first;
+	int error = pthread_atfork(inner_prefork, inner_postfork_parent, inner_postfork_child);
+
+	/* The first allocation starts jemalloc, which registers its own. */
+	first = rdm_meta_alloc(1);
+	rdm_meta_free(first);
+	if (!error)
+		error = pthread_atfork(outer_prefork, outer_postfork_parent, outer_postfork_child);
+	if (error || !first)
+		rdm_die("no memory to register fork handlers");
+}
+
+void rdm_fork_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, register_handlers);
+}
+
+/* Before ordinary constructors, jemalloc's among them. */
+__attribute__((constructor(101))) static void load(void)
+{
+	rdm_conf();
+	rdm_fork_init();
+}
+
+uint64_t rdm_fork_count(void)
+{
+	return atomic_load(&forks);
+}
+
+uint64_t rdm_fork_last_ns(void)
+{
+	return atomic_load(&last_ns);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_FORK_H
+#define RDM_FORK_H
+
+/*
+ * The one place that calls every module's fork handlers, in lock order:
+ *
+ *   outer   quiesce: waits for registrations; code under it may call malloc
+ *           (jemalloc's own handlers come here)
+ *   inner   slab sets: leaf locks, taken inside jemalloc's hooks
+ *           reserve: everything is MADV_DONTFORK again
+ *           snapshot: the copies for children
+ *
+ * prepare handlers run in reverse order of registration, so the inner ones are
+ * registered before jemalloc starts and the outer ones after. In the child the
+ * inner ones run first: the holes are mended before any other library's child
+ * handler can touch one.
+ */
+
+#include <stdint.h>
+
+/* Registers the handlers, once; a constructor does it when the library loads. */
+void rdm_fork_init(void);
+
+/* fork() calls so far, and the time our handlers took in the last one. */
+uint64_t rdm_fork_count(void);
+uint64_t rdm_fork_last_ns(void);
+
+#endif

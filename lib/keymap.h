@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_KEYMAP_H
+#define RDM_KEYMAP_H
+
+/*
+ * Address to slab: one pointer for each granule of the reserve. Read without a
+ * lock by everybody; written by slab.c under the quiesce lock. A reader's
+ * answer stays true while a block of the slab is live.
+ */
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "reserve.h"
+
+struct rdm_slab;
+
+extern _Atomic(struct rdm_slab *) *rdm_keymap;
+
+static inline struct rdm_slab *rdm_keymap_slab(const void *p)
+{
+	uintptr_t distance = (uintptr_t)p - rdm_reserve.base;
+
+	if (distance >= rdm_reserve.size)
+		return NULL;
+	return atomic_load_explicit(&rdm_keymap[distance >> RDM_GRANULE_SHIFT],
+				    memory_order_acquire);
+}
+
+/* 0 or an errno value. */
+int rdm_keymap_open(void);
+void rdm_keymap_close(void);
+void rdm_keymap_assign(void *addr, size_t length, struct rdm_slab *slab);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_LOG_H
+#define RDM_LOG_H
+
+/*
+ * One line on stderr per event, by write(2): no stdio stream, no lock, no
+ * allocation, so that it may be called from fork handlers and under any lock.
+ * errno survives. A line says what happened and what to do about it.
+ */
+
+enum rdm_log_level {
+	RDM_LOG_SILENT,
+	RDM_LOG_ERROR,
+	RDM_LOG_WARN,
+	RDM_LOG_INFO,
+};
+
+void rdm_log_set_level(enum rdm_log_level level);
+
+__attribute__((format(printf, 2, 3))) void rdm_log(enum rdm_log_level level, const char *format,
+						   ...);
+
+/* For bugs of the caller that would corrupt the heap: the line is never silenced. */
+__attribute__((format(printf, 1, 2), noreturn)) void rdm_die(const char *format, ...);
+
+#endif

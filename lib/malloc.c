@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "arena.h"
+#include "keymap.h"
+#include "log.h"
+#include "pool.h"
+#include "rdmalloc.h"
+#include "size_class.h"
+#include "state.h"
+
+static void *fail(int error)
+{
+	errno = error;
+	return NULL;
+}
+
+static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
+{
+	for (;;) {
+		unsigned generation = rdm_pool_generation(pool);
+		struct rdm_want want;
+		unsigned state;
+		void *block;
+
+		if (atomic_load_explicit(&pool->inherited, memory_order_relaxed))
+			want = (struct rdm_want){ .size = size, .align = align };
+		else if ((block = rdm_arena_alloc(&pool->arena, size, align, &state, &want))) {
+			rdm_state_set(block, state);
+			return block;
+		}
+		if (!want.size) {
+			rdm_log(RDM_LOG_ERROR, "pool %s: no memory for jemalloc's own records",
+				pool->name);
+			return fail(ENOMEM);
+		}
+		if (rdm_pool_grow(pool, &want, generation))
+			return NULL;
+	}
+}
+
+static void *allocate_checked(struct rdm_pool *pool, size_t size, size_t align, const char *caller)
+{
+	if (!rdm_pool_check(pool, caller))
+		return NULL;
+	if (size > RDM_SIZE_MAX || align > RDM_SIZE_MAX) {
+		rdm_log(RDM_LOG_ERROR, "%s: %zu bytes aligned to %zu is more than any pool serves",
+			caller, size, align);
+		return fail(ENOMEM);
+	}
+	return allocate(pool, size, align);
+}
+
+void *rdm_malloc(rdm_pool *pool, size_t size)
+{
+	return allocate_checked(pool, size, RDM_UNIT, "rdm_malloc");
+}
+
+void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
+{
+	size_t bytes;
+	void *block;
+
+	/* Saturated, it is refused like any size that is too large. */
+	if (__builtin_mul_overflow(count, size, &bytes))
+		bytes = SIZE_MAX;
+	block = allocate_checked(pool, bytes, RDM_UNIT, "rdm_calloc");
+	if (block)
+		memset(block, 0, bytes);
+	return block;
+}
+
+void *rdm_aligned_alloc(rdm_pool *pool, size_t alignment, size_t size)
+{
+	if (!alignment || alignment & (alignment - 1)) {
+		rdm_log(RDM_LOG_ERROR, "rdm_aligned_alloc: alignment %zu is not a power of two",
+			alignment);
+		return fail(EINVAL);
+	}
+	return allocate_checked(pool, size, alignment < RDM_UNIT ? RDM_UNIT : alignment,
+				"rdm_aligned_alloc");
+}
+
+/* Finds the block around p for the line that explains a bad pointer. */
+static const char *find_owner(const char *p, const char *slab_base, unsigned *state)
+{
+	const char *unit = (const char *)((uintptr_t)p & ~(RDM_UNIT - 1));
+
+	for (; unit >= slab_base; unit -= RDM_UNIT) {
+		*state = rdm_state_peek(unit);
+		if (*state)
+			return unit + rdm_state_block_size(*state) > p ? unit : NULL;
+	}
+	return NULL;
+}
+
+__attribute__((noreturn, cold)) static void die_of(const char *caller, const void *p)
+{
+	const struct rdm_slab *slab = rdm_keymap_slab(p);
+	const char *owner;
+	unsigned state;
+
+	if (!slab)
+		rdm_die("%s(%p): not a pointer of any pool: it came from another allocator, or "
+			"its slab was returned since",
+			caller, p);
+	owner = find_owner(p, slab->base, &state);
+	if (owner)
+		rdm_die("%s(%p): inside a block: %zu bytes into %p, which has %zu", caller, p,
+			(size_t)((const char *)p - owner), (const void *)owner,
+			rdm_state_block_size(state));
+	rdm_die("%s(%p): not allocated in pool %s: it was freed already", caller, p,
+		slab->set->pool->name);
+}
+
+static void free_block(void *ptr, size_t size, const char *caller)
+{
+	int saved = errno;
+	unsigned state;
+
+	if (!ptr)
+		return;
+	state = rdm_keymap_slab(ptr) ? rdm_state_take(ptr) : 0;
+	if (!state)
+		die_of(caller, ptr);
+	if (size != SIZE_MAX && rdm_class_of(size) != (state & ~(unsigned)RDM_STATE_DIRECT))
+		rdm_die("%s(%p, %zu): the block has %zu bytes, one of that size has %zu", caller,
+			ptr, size, rdm_state_block_size(state),
+			rdm_class_size(rdm_class_of(size)));
+	rdm_arena_free(ptr, state);
+	errno = saved;
+}
+
+void rdm_free(void *ptr)
+{
+	free_block(ptr, SIZE_MAX, "rdm_free");
+}
+
+void rdm_free_sized(void *ptr, size_t size)
+{
+	free_block(ptr, size, "rdm_free_sized");
+}
+
+static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
+{
+	void *block = allocate(pool, size, RDM_UNIT);
+
+	if (!block)
+		return NULL;
+	memcpy(block, ptr, old < size ? old : size);
+	rdm_free(ptr);
+	return block;
+}
+
+void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
+{
+	unsigned class = rdm_class_of(size);
+	struct rdm_slab *slab;
+	unsigned state;
+
+	if (!ptr)
+		return allocate_checked(pool, size, RDM_UNIT, "rdm_realloc");
+	slab = rdm_keymap_slab(ptr);
+	state = slab ? rdm_state_peek(ptr) : 0;
+	if (!state)
+		die_of("rdm_realloc", ptr);
+	if (pool && slab->set->pool != pool) {
+		rdm_log(RDM_LOG_ERROR, "rdm_realloc: %p belongs to pool %s, not to %s", ptr,
+			slab->set->pool->name,
+			rdm_pool_check(pool, "rdm_realloc") ? pool->name : "any");
+		return fail(EINVAL);
+	}
+	pool = slab->set->pool;
+	if (!class)
+		return allocate_checked(pool, size, RDM_UNIT, "rdm_realloc");
+	if (class == (state & ~(unsigned)RDM_STATE_DIRECT))
+		return ptr;
+	if (!atomic_load_explicit(&pool->inherited, memory_order_relaxed) &&
+	    rdm_arena_resize(ptr, state, class)) {
+		rdm_state_set(ptr, class);
+		return ptr;
+	}
+	return move(pool, ptr, rdm_state_block_size(state), size);
+}
+
+size_t rdm_usable_size(const void *ptr)
+{
+	unsigned state = rdm_keymap_slab(ptr) ? rdm_state_peek(ptr) : 0;
+
+	if (state)
+		return rdm_state_block_size(state);
+	errno = EINVAL;
+	return 0;
+}
+
+rdm_pool *rdm_pool_of(const void *ptr)
+{
+	struct rdm_slab *slab = rdm_keymap_slab(ptr);
+
+	return slab ? slab->set->pool : fail(EINVAL);
+}
+
+int rdm_key(const void *ptr, int rail, struct rdm_key *key)
+{
+	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	const struct rdm_mr *mr;
+
+	if (!slab || !key) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (rail < 0 || rail >= RDM_RAILS_MAX ||
+	    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) & (1U << rail))) {
+		errno = slab->inherited ? ECHILD : ENOENT;
+		return -1;
+	}
+	mr = &slab->mr[rail];
+	*key = (struct rdm_key){ .lkey = mr->lkey,
+				 .rkey = mr->rkey,
+				 .base = slab->base,
+				 .length = slab->length,
+				 .handle = mr->handle };
+	return 0;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "conf.h"
+#include "live.h"
+#include "log.h"
+#include "meta.h"
+#include "quiesce.h"
+#include "reserve.h"
+#include "state.h"
+
+#define MAGIC 0x6c6f6f706d6472ULL
+
+static struct rdm_pool *pools;
+
+bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
+{
+	if (pool && atomic_load_explicit(&pool->magic, memory_order_relaxed) == MAGIC)
+		return true;
+	rdm_log(RDM_LOG_ERROR, "%s: %p is no pool, or one that was destroyed", caller,
+		(const void *)pool);
+	errno = EINVAL;
+	return false;
+}
+
+static bool bad_field(const char *what)
+{
+	rdm_log(RDM_LOG_ERROR, "rdm_pool_create: %s: see rdm_pool_create(3)", what);
+	return false;
+}
+
+static bool check_config(const struct rdm_pool_config *config)
+{
+	if (config->size != sizeof(*config))
+		return bad_field("size is not sizeof(struct rdm_pool_config)");
+	if (config->slab_size % RDM_GRANULE)
+		return bad_field("slab_size is not a multiple of 2 MiB");
+	if (config->limit && config->limit < RDM_GRANULE)
+		return bad_field("limit is below 2 MiB");
+	if (config->backing > RDM_BACKING_SHARED || config->pages > RDM_PAGES_1G ||
+	    config->fork > RDM_FORK_COPY)
+		return bad_field("backing, pages or fork is out of range");
+	if (config->node < -1)
+		return bad_field("node is below -1");
+	return true;
+}
+
+static bool check_kind(const struct rdm_memory_kind *kind)
+{
+	bool hugetlb_pages = kind->pages == RDM_PAGES_2M || kind->pages == RDM_PAGES_1G;
+
+	if (kind->backing == RDM_BACKING_HUGETLB && kind->pages != RDM_PAGES_BEST && !hugetlb_pages)
+		return bad_field("hugetlb memory has pages best, 2M or 1G");
+	if (kind->backing != RDM_BACKING_HUGETLB && hugetlb_pages)
+		return bad_field("pages 2M and 1G are for backing hugetlb");
+	return true;
+}
+
+/* Fills the pool from config, RDMALLOC_CONF and the defaults, in this order. */
+static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *config)
+{
+	static const struct rdm_pool_config none = RDM_POOL_CONFIG_INIT;
+	const struct rdm_conf *conf = rdm_conf();
+	struct rdm_memory_kind *kind = &pool->slabs.kind;
+	size_t page;
+
+	config = config ? config : &none;
+	if (!check_config(config))
+		return false;
+	pool->slab_size = config->slab_size ? config->slab_size : conf->slab_size;
+	pool->limit = (config->limit ? config->limit : conf->limit) & ~(RDM_GRANULE - 1);
+	kind->backing = config->backing ? config->backing : conf->backing;
+	kind->pages = config->pages ? config->pages : conf->pages;
+	kind->node = config->node >= 0 ? config->node : conf->node;
+	pool->slabs.fork = config->fork ? config->fork : conf->fork;
+	if (kind->backing == RDM_BACKING_DEFAULT)
+		kind->backing = RDM_BACKING_ANON;
+	if (kind->pages == RDM_PAGES_DEFAULT)
+		kind->pages = RDM_PAGES_BEST;
+	if (pool->slabs.fork == RDM_FORK_DEFAULT)
+		pool->slabs.fork = RDM_FORK_HOLE;
+	if (!check_kind(kind))
+		return false;
+	page = rdm_prepare_page_size(kind);
+	if (page > RDM_GRANULE)
+		pool->slab_size = (pool->slab_size + page - 1) & ~(page - 1);
+	snprintf(pool->name, sizeof(pool->name), "%s", config->name ? config->name : "unnamed");
+	return true;
+}
+
+static int open_pool(struct rdm_pool *pool)
+{
+	int error = rdm_prepare_check(&pool->slabs.kind);
+
+	if (!error)
+		error = rdm_slabs_open_reserve();
+	if (error)
+		return error;
+	rdm_slabs_init(&pool->slabs, pool);
+	error = rdm_arena_init(&pool->arena, &pool->slabs);
+	if (error) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_create: jemalloc has no arena for one more pool (%s); 4,000 are possible",
+			strerror(error));
+		return ENOMEM;
+	}
+	pool->next = pools;
+	pools = pool;
+	atomic_store(&pool->magic, MAGIC);
+	return 0;
+}
+
+rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
+{
+	struct rdm_pool *pool = rdm_meta_alloc(sizeof(*pool));
+	int error;
+
+	if (!pool) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (!configure(pool, config)) {
+		rdm_meta_free(pool);
+		errno = EINVAL;
+		return NULL;
+	}
+	if (!rdm_quiesce_enter("rdm_pool_create")) {
+		rdm_meta_free(pool);
+		return NULL;
+	}
+	error = open_pool(pool);
+	if (error)
+		rdm_meta_free(pool);
+	return rdm_quiesce_leave(error) ? NULL : pool;
+}
+
+/* The blocks are gone. 0 or errno: then some slabs are in quarantine. */
+static int return_everything(struct rdm_pool *pool)
+{
+	int error;
+
+	rdm_arena_purge(&pool->arena);
+	error = rdm_slabs_trim(&pool->slabs, 0);
+	if (!error)
+		rdm_slabs_close_rails(&pool->slabs, false);
+	return error;
+}
+
+static size_t count_live(struct rdm_pool *pool, size_t *bytes)
+{
+	const struct rdm_slab *slab;
+	size_t blocks = 0;
+
+	*bytes = 0;
+	rdm_slabs_lock(&pool->slabs);
+	TAILQ_FOREACH (slab, &pool->slabs.slabs, link) {
+		size_t here;
+
+		blocks += rdm_live_count(slab, &here);
+		*bytes += here;
+	}
+	rdm_slabs_unlock(&pool->slabs);
+	return blocks;
+}
+
+static void unlist(struct rdm_pool *pool)
+{
+	struct rdm_pool **link = &pools;
+
+	while (*link != pool)
+		link = &(*link)->next;
+	*link = pool->next;
+}
+
+int rdm_pool_destroy(rdm_pool *pool)
+{
+	size_t blocks, bytes;
+	int error;
+
+	if (!rdm_pool_check(pool, "rdm_pool_destroy") || !rdm_quiesce_enter("rdm_pool_destroy"))
+		return -1;
+	blocks = count_live(pool, &bytes);
+	if (blocks) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_destroy: pool %s has %zu live blocks (%zu bytes): free them, or "
+			"call rdm_pool_reset() first",
+			pool->name, blocks, bytes);
+		return rdm_quiesce_leave(EBUSY);
+	}
+	error = return_everything(pool);
+	if (error)
+		return rdm_quiesce_leave(EBUSY);
+	rdm_arena_destroy(&pool->arena);
+	unlist(pool);
+	atomic_store(&pool->magic, 0);
+	pthread_mutex_destroy(&pool->slabs.lock);
+	rdm_meta_free(pool);
+	return rdm_quiesce_leave(0);
+}
+
+int rdm_pool_reset(rdm_pool *pool)
+{
+	if (!rdm_pool_check(pool, "rdm_pool_reset") || !rdm_quiesce_enter("rdm_pool_reset"))
+		return -1;
+	rdm_slabs_lock(&pool->slabs);
+	rdm_live_forget(&pool->slabs);
+	rdm_slabs_unlock(&pool->slabs);
+	rdm_arena_reset(&pool->arena);
+	rdm_arena_purge(&pool->arena);
+	rdm_slabs_uncarve_all(&pool->slabs);
+	if (return_everything(pool))
+		return rdm_quiesce_leave(EBUSY);
+	atomic_store(&pool->inherited, false);
+	return rdm_quiesce_leave(0);
+}
+
+/* A free slot, or -1. */
+static int free_rail(const struct rdm_pool *pool)
+{
+	for (int i = 0; i < RDM_RAILS_MAX; i++)
+		if (!pool->slabs.rails[i].used)
+			return i;
+	return -1;
+}
+
+static int adopt(struct rdm_pool *pool)
+{
+	int error;
+
+	if (pool->slabs.kind.backing != RDM_BACKING_ANON) {
+		rdm_log(RDM_LOG_ERROR,
+			"pool %s was inherited through fork() and is not anon: rdm_pool_reset() it",
+			pool->name);
+		return ENOTSUP;
+	}
+	error = rdm_slabs_adopt(&pool->slabs);
+	if (!error)
+		atomic_store(&pool->inherited, false);
+	return error;
+}
+
+static int check_max_length(const struct rdm_rail *rail)
+{
+	if (!rail->registrar.max_len || rail->registrar.max_len >= RDM_GRANULE)
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "%s registers at most %zu bytes at a time, a slab has 2 MiB at least",
+		rail->registrar.name, rail->registrar.max_len);
+	return EFBIG;
+}
+
+/* Takes over `rail`, which is open, also when it fails. */
+static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
+{
+	int slot = free_rail(pool);
+	int error = slot < 0 ? ENOSPC : check_max_length(rail);
+
+	if (error == ENOSPC)
+		rdm_log(RDM_LOG_ERROR, "pool %s has %d rails already", pool->name, RDM_RAILS_MAX);
+	if (!error && atomic_load(&pool->inherited))
+		error = adopt(pool);
+	if (error) {
+		rdm_rail_close(rail, false);
+		return rdm_quiesce_leave(error);
+	}
+	pool->slabs.rails[slot] = *rail;
+	error = rdm_slabs_attach(&pool->slabs, slot);
+	if (!error) {
+		rdm_quiesce_leave(0);
+		return slot;
+	}
+	/* If a slab could not be let go the slot stays taken, closing. */
+	if (!rdm_slabs_detach(&pool->slabs, slot))
+		rdm_rail_close(&pool->slabs.rails[slot], false);
+	return rdm_quiesce_leave(error);
+}
+
+int rdm_pool_add_rail(rdm_pool *pool, const struct rdm_registrar *registrar, void *context)
+{
+	struct rdm_rail rail = { .context = context, .used = true };
+
+	if (!rdm_pool_check(pool, "rdm_pool_add_rail"))
+		return -1;
+	if (!registrar || registrar->size != sizeof(*registrar) || !registrar->reg ||
+	    !registrar->dereg) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_add_rail: the registrar's size or a callback is not set");
+		errno = EINVAL;
+		return -1;
+	}
+	rail.registrar = *registrar;
+	if (!rail.registrar.name)
+		rail.registrar.name = "callback rail";
+	return rdm_quiesce_enter("rdm_pool_add_rail") ? attach(pool, &rail) : -1;
+}
+
+int rdm_pool_add_verbs(rdm_pool *pool, struct ibv_pd *pd, int access)
+{
+	struct rdm_rail rail = { .used = true };
+	int error;
+
+	if (!rdm_pool_check(pool, "rdm_pool_add_verbs") || !rdm_quiesce_enter("rdm_pool_add_verbs"))
+		return -1;
+	error = rdm_rail_open_verbs(&rail, pd, access);
+	return error ? rdm_quiesce_leave(error) : attach(pool, &rail);
+}
+
+int rdm_pool_add_uring(rdm_pool *pool, struct io_uring *ring, unsigned slots)
+{
+	struct rdm_rail rail = { .used = true };
+	int error;
+
+	if (!rdm_pool_check(pool, "rdm_pool_add_uring") || !rdm_quiesce_enter("rdm_pool_add_uring"))
+		return -1;
+	error = rdm_rail_open_uring(&rail, ring, slots);
+	return error ? rdm_quiesce_leave(error) : attach(pool, &rail);
+}
+
+int rdm_pool_remove_rail(rdm_pool *pool, int rail)
+{
+	int error;
+
+	if (!rdm_pool_check(pool, "rdm_pool_remove_rail") || !rdm_quiesce_enter("rdm_pool_remove_rail"))
+		return -1;
+	if (rail < 0 || rail >= RDM_RAILS_MAX || !pool->slabs.rails[rail].used) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_remove_rail: pool %s has no rail %d", pool->name,
+			rail);
+		return rdm_quiesce_leave(ENOENT);
+	}
+	error = rdm_slabs_detach(&pool->slabs, rail);
+	if (!error)
+		rdm_rail_close(&pool->slabs.rails[rail], false);
+	return rdm_quiesce_leave(error);
+}
+
+static int refuse_inherited(struct rdm_pool *pool)
+{
+	if (!pool->complained)
+		rdm_log(RDM_LOG_ERROR,
+			"pool %s was inherited through fork(): rdm_pool_reset() it or add a rail first",
+			pool->name);
+	pool->complained = true;
+	return ECHILD;
+}
+
+static int refuse_limit(struct rdm_pool *pool, size_t length)
+{
+	if (!pool->complained)
+		rdm_log(RDM_LOG_WARN,
+			"pool %s has %zu MiB of slabs, %zu MiB more would pass its limit of %zu MiB",
+			pool->name, pool->slabs.bytes >> 20, length >> 20, pool->limit >> 20);
+	pool->complained = true;
+	return ENOMEM;
+}
+
+/* Bytes of the slab to make for a run of `size`, 0 when the limit forbids it. */
+static size_t slab_length(const struct rdm_pool *pool, size_t size)
+{
+	size_t granule = rdm_prepare_page_size(&pool->slabs.kind);
+	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
+	size_t room = !pool->limit ? SIZE_MAX : pool->limit > used ? pool->limit - used : 0;
+	size_t max = rdm_slabs_max_length(&pool->slabs);
+	size_t length, most;
+
+	if (granule < RDM_GRANULE)
+		granule = RDM_GRANULE;
+	length = (size + granule - 1) & ~(granule - 1);
+	most = (room < max ? room : max) & ~(granule - 1);
+	if (length > most)
+		return 0;
+	if (length < pool->slab_size)
+		length = pool->slab_size < most ? pool->slab_size : most;
+	return length;
+}
+
+static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
+{
+	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
+	size_t max = rdm_slabs_max_length(&pool->slabs);
+	size_t length = slab_length(pool, size);
+	int error;
+
+	if (!length && size <= max && pool->limit) {
+		/* Empty slabs that are too short count, too. */
+		rdm_slabs_trim(&pool->slabs, 0);
+		length = slab_length(pool, size);
+	}
+	if (!length && size > max) {
+		rdm_log(RDM_LOG_ERROR, "pool %s: a rail registers at most %zu bytes, %zu are wanted",
+			pool->name, max, size);
+		return ENOMEM;
+	}
+	if (!length)
+		return refuse_limit(pool, (size + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1));
+	error = rdm_slabs_add(&pool->slabs, length, align > page ? align : page);
+	if (error)
+		return error;
+	pool->complained = false;
+	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	return 0;
+}
+
+static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
+{
+	if (atomic_load(&pool->inherited))
+		return refuse_inherited(pool);
+	if (generation != rdm_pool_generation(pool))
+		return 0;
+	/* Small runs that jemalloc keeps may add up to the large one that is missing. */
+	rdm_arena_purge(&pool->arena);
+	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
+		return 0;
+	return add_slab(pool, want->size, want->align);
+}
+
+int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
+{
+	if (!rdm_quiesce_enter("rdm_malloc"))
+		return -1;
+	return rdm_quiesce_leave(grow(pool, want, generation));
+}
+
+int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
+{
+	int error = 0;
+
+	if (!rdm_pool_check(pool, "rdm_pool_reserve") || !rdm_quiesce_enter("rdm_pool_reserve"))
+		return -1;
+	if (atomic_load(&pool->inherited))
+		error = refuse_inherited(pool);
+	else if (bytes > rdm_reserve.size || (pool->limit && bytes > pool->limit))
+		error = refuse_limit(pool, bytes);
+	while (!error && pool->slabs.bytes < bytes)
+		error = add_slab(pool, 1, RDM_GRANULE);
+	return rdm_quiesce_leave(error);
+}
+
+int rdm_pool_trim(rdm_pool *pool, size_t keep)
+{
+	int error;
+
+	if (!rdm_pool_check(pool, "rdm_pool_trim") || !rdm_quiesce_enter("rdm_pool_trim"))
+		return -1;
+	if (atomic_load(&pool->inherited))
+		return rdm_quiesce_leave(refuse_inherited(pool));
+	rdm_arena_purge(&pool->arena);
+	error = rdm_slabs_trim(&pool->slabs, keep);
+	return rdm_quiesce_leave(error ? EBUSY : 0);
+}
+
+void rdm_pools_for_each(void (*call)(struct rdm_pool *pool))
+{
+	for (struct rdm_pool *pool = pools; pool; pool = pool->next)
+		call(pool);
+}

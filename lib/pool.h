@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_POOL_H
+#define RDM_POOL_H
+
+/*
+ * Pools: their life, their rails, their growth. A pool owns one set of slabs
+ * and one arena; the list of pools belongs to the quiesce lock. Blocks are
+ * malloc.c's business, which calls rdm_pool_grow when the arena has no room.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "rdmalloc.h"
+#include "slab.h"
+
+#define RDM_POOL_NAME_BYTES 32
+
+struct rdm_pool {
+	_Atomic uint64_t magic;
+	struct rdm_pool *next;
+	char name[RDM_POOL_NAME_BYTES];
+	size_t slab_size;
+	size_t limit;
+	struct rdm_slab_set slabs;
+	struct rdm_arena arena;
+	_Atomic unsigned generation; /* goes up whenever there may be new room */
+	_Atomic bool inherited;
+	bool complained; /* that it cannot grow, since it last did; under the quiesce lock */
+};
+
+/* Whether it is a pool. If not, one line says so and errno is EINVAL. */
+bool rdm_pool_check(const struct rdm_pool *pool, const char *caller);
+
+/* The value to give rdm_pool_grow, read before the allocation that failed. */
+static inline unsigned rdm_pool_generation(const struct rdm_pool *pool)
+{
+	return atomic_load_explicit(&pool->generation, memory_order_acquire);
+}
+
+/*
+ * Makes room for `want`, unless somebody did since `generation`: then the
+ * caller just tries again. 0, or -1 with errno.
+ */
+int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation);
+
+/* Calls for every pool; under the quiesce lock. */
+void rdm_pools_for_each(void (*call)(struct rdm_pool *pool));
+
+#endif

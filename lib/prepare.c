@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
+
+#include "prepare.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#ifdef HAVE_NUMA
+#include <numa.h>
+#include <numaif.h>
+#endif
+
+#include "ablate.h"
+#include "log.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 1U
+#endif
+#define HUGETLB_2M (21 << MAP_HUGE_SHIFT)
+#define HUGETLB_1G (30 << MAP_HUGE_SHIFT)
+
+static size_t base_page(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t rdm_prepare_page_size(const struct rdm_memory_kind *kind)
+{
+	if (kind->backing == RDM_BACKING_HUGETLB)
+		return kind->pages == RDM_PAGES_1G ? (size_t)1 << 30 : (size_t)1 << 21;
+	return base_page();
+}
+
+static int check_hugetlb(const struct rdm_memory_kind *kind)
+{
+	size_t page = rdm_prepare_page_size(kind);
+	char path[80];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%zukB", page >> 10);
+	if (!access(path, F_OK))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "this kernel has no huge pages of %zu kB (%s): use backing anon",
+		page >> 10, path);
+	return ENOTSUP;
+}
+
+static int check_thp(void)
+{
+	if (!access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "this kernel has no transparent huge pages: use pages best or base");
+	return ENOTSUP;
+}
+
+static int check_node(int node)
+{
+#ifdef HAVE_NUMA
+	if (numa_available() < 0 || node > numa_max_node()) {
+		rdm_log(RDM_LOG_ERROR,
+			"there is no NUMA node %d here (the last is %d): see numactl -H", node,
+			numa_available() < 0 ? -1 : numa_max_node());
+		return ENOTSUP;
+	}
+	return 0;
+#else
+	rdm_log(RDM_LOG_ERROR, "NUMA node %d: this rdmalloc was built --without-numa", node);
+	return ENOTSUP;
+#endif
+}
+
+int rdm_prepare_check(const struct rdm_memory_kind *kind)
+{
+	int error = 0;
+
+	if (kind->backing == RDM_BACKING_HUGETLB)
+		error = check_hugetlb(kind);
+	else if (kind->pages == RDM_PAGES_THP)
+		error = check_thp();
+	if (!error && kind->node >= 0)
+		error = check_node(kind->node);
+	return error;
+}
+
+static int map_anon(void *addr, size_t length)
+{
+	if (!mprotect(addr, length, PROT_READ | PROT_WRITE))
+		return 0;
+	rdm_log(RDM_LOG_ERROR,
+		"no memory for a slab of %zu MiB (%s): see vm.overcommit_memory and vm.max_map_count",
+		length >> 20, strerror(errno));
+	return errno;
+}
+
+static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	bool huge = kind->pages == RDM_PAGES_1G;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB |
+		    (huge ? HUGETLB_1G : HUGETLB_2M);
+	int error;
+
+	/* Without NORESERVE: too few pages is an error here, not SIGBUS later. */
+	if (mmap(addr, length, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED)
+		return 0;
+	error = errno;
+	rdm_log(RDM_LOG_ERROR,
+		"no hugetlb pages for a slab of %zu MiB (%s): raise "
+		"/sys/kernel/mm/hugepages/hugepages-%skB/nr_hugepages",
+		length >> 20, strerror(error), huge ? "1048576" : "2048");
+	return error;
+}
+
+/* The descriptor is closed at once: the child must not inherit it, and nobody can close it for us. */
+static int map_shared(void *addr, size_t length)
+{
+	struct rlimit limit;
+	int fd, error = 0;
+
+	/* Past this limit ftruncate() raises SIGXFSZ. */
+	if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur < length) {
+		rdm_log(RDM_LOG_ERROR,
+			"RLIMIT_FSIZE is %llu, a shared slab needs %zu bytes: raise it (ulimit -f)",
+			(unsigned long long)limit.rlim_cur, length);
+		return EFBIG;
+	}
+	fd = memfd_create("rdmalloc", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)length) ||
+	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		error = errno;
+		rdm_log(RDM_LOG_ERROR, "no shared memory for a slab of %zu MiB: %s", length >> 20,
+			strerror(error));
+	}
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static void advise_pages(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	if (kind->backing == RDM_BACKING_HUGETLB)
+		return;
+	/* EINVAL: a kernel without THP, where base pages are the best there is. */
+	if (madvise(addr, length,
+		    kind->pages == RDM_PAGES_BASE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE) &&
+	    errno != EINVAL)
+		rdm_log(RDM_LOG_WARN, "madvise(huge pages) on a slab: %s", strerror(errno));
+}
+
+static int bind_node(void *addr, size_t length, int node)
+{
+#ifdef HAVE_NUMA
+	struct bitmask *nodes;
+	long result;
+
+	if (node < 0)
+		return 0;
+	nodes = numa_allocate_nodemask();
+	numa_bitmask_setbit(nodes, (unsigned)node);
+	result = mbind(addr, length, MPOL_BIND, nodes->maskp, nodes->size + 1, MPOL_MF_MOVE);
+	numa_free_nodemask(nodes);
+	if (!result)
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "cannot bind a slab to NUMA node %d: %s", node, strerror(errno));
+	return errno;
+#else
+	(void)addr;
+	(void)length;
+	return node < 0 ? 0 : ENOTSUP;
+#endif
+}
+
+static int populate(void *addr, size_t length)
+{
+	if (rdm_ablated(RDM_ABLATE_WRITE) || !madvise(addr, length, MADV_POPULATE_WRITE))
+		return 0;
+	/* Before 5.14: the write that follows populates. */
+	if (errno == EINVAL)
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "no memory to populate a slab of %zu MiB: %s", length >> 20,
+		strerror(errno));
+	return ENOMEM;
+}
+
+/* A constant 0 would let the compiler turn the addition into a plain load. */
+__attribute__((noinline)) void rdm_prepare_dirty(void *addr, size_t length)
+{
+	size_t page = base_page();
+	uint8_t nothing = 0;
+
+	if (rdm_ablated(RDM_ABLATE_WRITE))
+		return;
+	__asm__("" : "+r"(nothing));
+	for (size_t i = 0; i < length; i += page)
+		__atomic_fetch_add((uint8_t *)addr + i, nothing, __ATOMIC_RELAXED);
+}
+
+static int protect_and_write(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	int error;
+
+	if (!rdm_ablated(RDM_ABLATE_DONTFORK) && madvise(addr, length, MADV_DONTFORK)) {
+		rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on a slab: %s", strerror(errno));
+		return errno;
+	}
+	/* EINVAL: a kernel without KSM. */
+	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
+		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
+	advise_pages(addr, length, kind);
+	error = bind_node(addr, length, kind->node);
+	if (!error)
+		error = populate(addr, length);
+	if (!error)
+		rdm_prepare_dirty(addr, length);
+	return error;
+}
+
+int rdm_prepare(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	int error = 0;
+
+	switch (kind->backing) {
+	case RDM_BACKING_HUGETLB:
+		error = map_hugetlb(addr, length, kind);
+		break;
+	case RDM_BACKING_SHARED:
+		error = map_shared(addr, length);
+		break;
+	default:
+		error = map_anon(addr, length);
+		break;
+	}
+	return error ? error : protect_and_write(addr, length, kind);
+}
+
+int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	int error = map_anon(addr, length);
+
+	return error ? error : protect_and_write(addr, length, kind);
+}

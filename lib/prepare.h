@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_PREPARE_H
+#define RDM_PREPARE_H
+
+/*
+ * Makes memory fit to be pinned. The order matters: DONTFORK first, so that no
+ * fork can share a page that is written next; unmergeable, so that KSM cannot
+ * undo the write; then populate and write; and write once more immediately
+ * before each pin (rdm_prepare_dirty), because paging can undo it in between.
+ *
+ * Called by slab.c under the quiesce lock, so no fork of ours runs meanwhile.
+ * Failures get their log line here.
+ */
+
+#include <stddef.h>
+
+#include "rdmalloc.h"
+
+/* Settled: no field says "default". */
+struct rdm_memory_kind {
+	enum rdm_backing backing;
+	enum rdm_pages pages;
+	int node; /* -1: any */
+};
+
+/* Bytes of one page of the kind. */
+size_t rdm_prepare_page_size(const struct rdm_memory_kind *kind);
+
+/* 0, or ENOTSUP with a log line when this machine has no such thing. */
+int rdm_prepare_check(const struct rdm_memory_kind *kind);
+
+/* Maps memory at these addresses of the reserve and prepares it. 0 or errno. */
+int rdm_prepare(void *addr, size_t length, const struct rdm_memory_kind *kind);
+
+/* Prepares memory that is mapped already and keeps what is in it. 0 or errno. */
+int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *kind);
+
+/* Writes to each base page without changing it, also while others use it. */
+void rdm_prepare_dirty(void *addr, size_t length);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "quiesce.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "ablate.h"
+#include "log.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread bool inside;
+static __thread bool forked_inside;
+
+bool rdm_quiesce_enter(const char *caller)
+{
+	if (inside) {
+		rdm_log(RDM_LOG_ERROR, "%s: called by a registrar, which must not make or move slabs",
+			caller);
+		errno = EDEADLK;
+		return false;
+	}
+	pthread_mutex_lock(&lock);
+	inside = true;
+	return true;
+}
+
+int rdm_quiesce_leave(int error)
+{
+	inside = false;
+	pthread_mutex_unlock(&lock);
+	if (!error)
+		return 0;
+	errno = error;
+	return -1;
+}
+
+void rdm_quiesce_prefork(void)
+{
+	forked_inside = inside;
+	if (forked_inside)
+		rdm_log(RDM_LOG_WARN, "fork() inside a registrar: its locks are the child's problem");
+	else if (!rdm_ablated(RDM_ABLATE_QUIESCE))
+		pthread_mutex_lock(&lock);
+}
+
+void rdm_quiesce_postfork(void)
+{
+	if (!forked_inside && !rdm_ablated(RDM_ABLATE_QUIESCE))
+		pthread_mutex_unlock(&lock);
+}

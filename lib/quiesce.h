@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_QUIESCE_H
+#define RDM_QUIESCE_H
+
+/*
+ * The outer lock. Whoever makes, registers, deregisters or releases slabs, or
+ * changes the list of pools, is inside; fork() waits until nobody is, so that
+ * no lock of a registrar is ever left held in the child. Code inside may call
+ * malloc, jemalloc and registrars. Taken with no other lock held, but by the
+ * fork handler.
+ */
+
+#include <stdbool.h>
+
+/*
+ * False when this thread is inside already, that is, when a registrar has called
+ * back: one line names the caller and errno is EDEADLK.
+ */
+bool rdm_quiesce_enter(const char *caller);
+/* Returns 0, or -1 with errno set when error is not 0. */
+int rdm_quiesce_leave(int error);
+
+void rdm_quiesce_prefork(void);
+void rdm_quiesce_postfork(void);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "meta.h"
+#include "rail.h"
+
+#ifdef HAVE_VERBS
+
+#include <infiniband/verbs.h>
+
+struct verbs_rail {
+	struct ibv_pd *pd;
+	int access;
+};
+
+static int reg(void *context, void *addr, size_t length, struct rdm_mr *mr)
+{
+	const struct verbs_rail *verbs = context;
+	struct ibv_mr *region = ibv_reg_mr(verbs->pd, addr, length, (unsigned)verbs->access);
+
+	if (!region)
+		return errno ? errno : EIO;
+	*mr = (struct rdm_mr){ .lkey = region->lkey, .rkey = region->rkey, .handle = region };
+	return 0;
+}
+
+static int dereg(void *context, const struct rdm_mr *mr)
+{
+	(void)context;
+	return ibv_dereg_mr(mr->handle);
+}
+
+static void close_rail(void *context, bool inherited)
+{
+	(void)inherited;
+	rdm_meta_free(context);
+}
+
+/*
+ * Our slabs need no ibv_fork_init(), but a driver's own queues do where the
+ * kernel does not copy pinned pages at fork.
+ */
+static void protect_driver_queues(void)
+{
+	int error;
+
+	if (ibv_is_fork_initialized() != IBV_FORK_DISABLED)
+		return;
+	error = ibv_fork_init();
+	if (error)
+		rdm_log(RDM_LOG_WARN,
+			"verbs: this kernel needs ibv_fork_init() for the driver's own queues, and it "
+			"comes too late (%s): call it before the first registration",
+			strerror(error));
+}
+
+int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
+{
+	struct ibv_device_attr attributes;
+	struct verbs_rail *verbs;
+	int error;
+
+	if (!pd || !pd->context) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: %p is no protection domain",
+			(void *)pd);
+		return EINVAL;
+	}
+	error = ibv_query_device(pd->context, &attributes);
+	if (error) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: ibv_query_device: %s",
+			strerror(error));
+		return error;
+	}
+	verbs = rdm_meta_alloc(sizeof(*verbs));
+	if (!verbs)
+		return ENOMEM;
+	protect_driver_queues();
+	*verbs = (struct verbs_rail){ .pd = pd, .access = access };
+	rail->registrar = (struct rdm_registrar){
+		.size = sizeof(rail->registrar),
+		.name = ibv_get_device_name(pd->context->device),
+		.max_len = attributes.max_mr_size,
+		.reg = reg,
+		.dereg = dereg,
+	};
+	rail->context = verbs;
+	rail->close = close_rail;
+	return 0;
+}
+
+#else
+
+int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
+{
+	(void)rail;
+	(void)pd;
+	(void)access;
+	rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: this rdmalloc was built --without-verbs");
+	return ENOTSUP;
+}
+
+#endif

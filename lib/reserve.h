@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_RESERVE_H
+#define RDM_RESERVE_H
+
+/*
+ * The one range of addresses that every slab of every pool is carved from, in
+ * granules of 2 MiB. What no slab uses is PROT_NONE. Everything in it is
+ * MADV_DONTFORK, so the child gets a hole that it maps again at once, except
+ * *kept* memory: what a child inherited or made from its parent's slabs, which
+ * its own children inherit by ordinary copy-on-write.
+ *
+ * Called by slab.c under the quiesce lock, which guards it, and by fork.c.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RDM_GRANULE_SHIFT 21
+#define RDM_GRANULE ((size_t)1 << RDM_GRANULE_SHIFT)
+
+struct rdm_reserve {
+	uintptr_t base;
+	size_t size;
+};
+extern struct rdm_reserve rdm_reserve;
+
+static inline bool rdm_reserve_has(const void *p)
+{
+	return (uintptr_t)p - rdm_reserve.base < rdm_reserve.size;
+}
+
+/* Makes the reserve, once. 0 or an errno value. */
+int rdm_reserve_open(void);
+void rdm_reserve_close(void);
+
+/* Addresses for a slab, multiples of the granule; NULL when there are none. */
+void *rdm_reserve_take(size_t length, size_t align);
+/* Takes the memory away and returns the addresses. 0 or an errno value: then they stay taken. */
+int rdm_reserve_give(void *addr, size_t length);
+/* Whether children of this process inherit these granules. */
+void rdm_reserve_keep(void *addr, size_t length, bool kept);
+
+/* Marks everything that is not kept MADV_DONTFORK again. */
+void rdm_reserve_prefork(void);
+/* Maps everything that is not kept again, so that nothing else can slip in. */
+void rdm_reserve_postfork_child(void);
+
+#endif

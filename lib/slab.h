@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_SLAB_H
+#define RDM_SLAB_H
+
+/*
+ * Slabs: runs of granules that are prepared, registered with each rail of
+ * their pool, and carved into runs of pages. A set is all slabs of a pool.
+ *
+ * Two locks. Adding, releasing and registering slabs happens under the quiesce
+ * lock. Carving takes the set's own lock, a leaf: the arena's hooks take it
+ * with jemalloc's locks held, so nothing under it allocates or logs.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "prepare.h"
+#include "rail.h"
+#include "rdmalloc.h"
+
+struct rdm_pool;
+
+struct rdm_slab {
+	struct rdm_slab_set *set;
+	TAILQ_ENTRY(rdm_slab) link;
+	char *base;
+	size_t length;
+	size_t pages;
+	size_t free_pages;
+	size_t hint;      /* no free page before it */
+	bool inherited;   /* in a child: what the fork left, not registered */
+	bool quarantined; /* a rail refused to let it go: mapped, not used */
+	void *shadow;     /* snapshot.c: the child's copy, while fork() runs */
+	_Atomic unsigned keyed; /* a bit for each rail that mr[] is valid of */
+	struct rdm_mr mr[RDM_RAILS_MAX];
+	unsigned long carved[]; /* a bit for each page */
+};
+
+struct rdm_slab_set {
+	struct rdm_pool *pool;
+	struct rdm_memory_kind kind;
+	enum rdm_fork_policy fork;
+	pthread_mutex_t lock;
+	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address, so that low ones fill first */
+	size_t bytes;        /* of all slabs in use; under the quiesce lock */
+	size_t quarantined;  /* of the others; under the quiesce lock */
+	size_t carved_pages; /* under lock */
+	struct rdm_rail rails[RDM_RAILS_MAX];
+	uint64_t registrations, deregistrations, growths;
+};
+
+/* Opens the reserve and the tables beside it, once a process. 0 or errno. */
+int rdm_slabs_open_reserve(void);
+
+void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool);
+
+/* Longest slab that every rail can register, whole granules; SIZE_MAX: any. */
+size_t rdm_slabs_max_length(const struct rdm_slab_set *set);
+
+/* One more slab, prepared and registered. 0 or an errno value. */
+int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
+
+/*
+ * Releases slabs with nothing carved while at least `keep` bytes stay. 0, or
+ * errno when some had to be quarantined instead; they are tried again each time.
+ */
+int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep);
+
+/* After the arena has let go of everything: ends the runs that had bypassed it. */
+void rdm_slabs_uncarve_all(struct rdm_slab_set *set);
+
+/* Fills the slot of `rail`, which is open, for all slabs. 0 or errno: then none has it. */
+int rdm_slabs_attach(struct rdm_slab_set *set, int rail);
+int rdm_slabs_detach(struct rdm_slab_set *set, int rail);
+
+/* Closes every rail; inherited: in a child, whose parent still has them. */
+void rdm_slabs_close_rails(struct rdm_slab_set *set, bool inherited);
+
+/* In a child: puts inherited slabs into use again. 0 or an errno value. */
+int rdm_slabs_adopt(struct rdm_slab_set *set);
+
+/* A run of whole pages, at `at` if that is not NULL. NULL when there is none. */
+void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
+void rdm_slabs_uncarve(void *run, size_t size);
+/* Whether carve would find one. */
+bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
+
+/* Holds carving still: for fork handlers, and for who looks at what is carved. */
+void rdm_slabs_lock(struct rdm_slab_set *set);
+void rdm_slabs_unlock(struct rdm_slab_set *set);
+
+#endif

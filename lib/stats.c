@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+
+#include "fork.h"
+#include "live.h"
+#include "log.h"
+#include "pool.h"
+#include "quiesce.h"
+#include "rdmalloc.h"
+#include "state.h"
+
+static void count_slabs(struct rdm_slab_set *set, struct rdm_stats *stats)
+{
+	const struct rdm_slab *slab;
+
+	rdm_slabs_lock(set);
+	TAILQ_FOREACH (slab, &set->slabs, link) {
+		size_t bytes;
+
+		stats->slabs += !slab->quarantined;
+		stats->live_blocks += rdm_live_count(slab, &bytes);
+		stats->live_bytes += bytes;
+	}
+	stats->carved_bytes = set->carved_pages << rdm_state.page_shift;
+	rdm_slabs_unlock(set);
+}
+
+int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
+{
+	struct rdm_slab_set *set;
+
+	if (!rdm_pool_check(pool, "rdm_pool_stats"))
+		return -1;
+	if (!stats || stats->size != sizeof(*stats)) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_stats: size is not sizeof(struct rdm_stats)");
+		errno = EINVAL;
+		return -1;
+	}
+	if (!rdm_quiesce_enter("rdm_pool_stats"))
+		return -1;
+	set = &pool->slabs;
+	*stats = (struct rdm_stats){
+		.size = sizeof(*stats),
+		.slab_bytes = set->bytes,
+		.limit = pool->limit,
+		.quarantined = set->quarantined,
+		.registrations = set->registrations,
+		.deregistrations = set->deregistrations,
+		.growths = set->growths,
+		.forks = rdm_fork_count(),
+		.last_fork_ns = rdm_fork_last_ns(),
+		.inherited = atomic_load(&pool->inherited),
+	};
+	for (int i = 0; i < RDM_RAILS_MAX; i++)
+		stats->rails += set->rails[i].used;
+	count_slabs(set, stats);
+	return rdm_quiesce_leave(0);
+}
