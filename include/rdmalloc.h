@@ -22,6 +22,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -44,6 +46,7 @@ extern "C" {
 typedef struct rdm_pool rdm_pool;
 
 struct ibv_pd;
+struct ibv_sge;
 struct io_uring;
 
 /* Where the memory of a pool's slabs comes from. */
@@ -278,6 +281,36 @@ RDM_API rdm_pool *rdm_pool_of(const void *ptr);
  * keys are the parent's).
  */
 RDM_API int rdm_key(const void *ptr, int rail, struct rdm_key *key);
+
+/*
+ * Fills `count` entries of sge from the pool pointers in iov: address, length
+ * and the lkey on that rail. Each range must lie inside one block. errno: EINVAL
+ * (not in a pool, or longer than its registration), ENOENT, ECHILD; sge is then
+ * undefined. Lock-free.
+ */
+RDM_API int rdm_sge(const struct iovec *iov, size_t count, int rail, struct ibv_sge *sge);
+
+/*
+ * One-sided access: what a peer must know of a pool. rdm_regions_export writes
+ * a description of the pool's regions on one rail (address, length, rkey of
+ * each slab) in a form that is the same on every machine, and returns its size
+ * in bytes; the caller sends it. With a capacity that is too small nothing is
+ * written, and the size that was needed is returned all the same. The
+ * description is true until the pool grows, trims or changes its rails; its
+ * generation tells the peer which of two is newer.
+ * errno: EINVAL, ENOENT (no such rail), ECHILD.
+ */
+RDM_API ssize_t rdm_regions_export(rdm_pool *pool, int rail, void *buffer, size_t capacity);
+
+/*
+ * At the peer: checks a description as received, then finds the rkey for `length`
+ * bytes at `address` in the exporting process. Both need no pool, allocate
+ * nothing and may run in any thread. errno: EPROTO (not a description, of
+ * another version, or cut short), EFAULT (not inside one region).
+ */
+RDM_API int rdm_regions_check(const void *buffer, size_t size, uint32_t *generation);
+RDM_API int rdm_regions_resolve(const void *buffer, size_t size, uint64_t address,
+				uint64_t length, uint32_t *rkey);
 
 /* "0.1.0" */
 RDM_API const char *rdm_version(void);

@@ -27,6 +27,13 @@ bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 	return false;
 }
 
+/* Ends a call that may have changed which regions there are. */
+static int leave_changed(struct rdm_pool *pool, int error)
+{
+	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	return rdm_quiesce_leave(error);
+}
+
 static bool bad_field(const char *what)
 {
 	rdm_log(RDM_LOG_ERROR, "rdm_pool_create: %s: see rdm_pool_create(3)", what);
@@ -213,9 +220,9 @@ int rdm_pool_reset(rdm_pool *pool)
 	rdm_arena_purge(&pool->arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
 	if (return_everything(pool))
-		return rdm_quiesce_leave(EBUSY);
+		return leave_changed(pool, EBUSY);
 	atomic_store(&pool->inherited, false);
-	return rdm_quiesce_leave(0);
+	return leave_changed(pool, 0);
 }
 
 /* A free slot, or -1. */
@@ -269,7 +276,7 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 	pool->slabs.rails[slot] = *rail;
 	error = rdm_slabs_attach(&pool->slabs, slot);
 	if (!error) {
-		rdm_quiesce_leave(0);
+		leave_changed(pool, 0);
 		return slot;
 	}
 	/* If a slab could not be let go the slot stays taken, closing. */
@@ -333,7 +340,7 @@ int rdm_pool_remove_rail(rdm_pool *pool, int rail)
 	error = rdm_slabs_detach(&pool->slabs, rail);
 	if (!error)
 		rdm_rail_close(&pool->slabs.rails[rail], false);
-	return rdm_quiesce_leave(error);
+	return leave_changed(pool, error);
 }
 
 static int refuse_inherited(struct rdm_pool *pool)
@@ -399,12 +406,13 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	if (error)
 		return error;
 	pool->complained = false;
-	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
 	return 0;
 }
 
 static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
 {
+	int error;
+
 	if (atomic_load(&pool->inherited))
 		return refuse_inherited(pool);
 	if (generation != rdm_pool_generation(pool))
@@ -413,7 +421,10 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	rdm_arena_purge(&pool->arena);
 	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
-	return add_slab(pool, want->size, want->align);
+	error = add_slab(pool, want->size, want->align);
+	if (!error)
+		atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	return error;
 }
 
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
@@ -435,7 +446,7 @@ int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
 		error = refuse_limit(pool, bytes);
 	while (!error && pool->slabs.bytes < bytes)
 		error = add_slab(pool, 1, RDM_GRANULE);
-	return rdm_quiesce_leave(error);
+	return leave_changed(pool, error);
 }
 
 int rdm_pool_trim(rdm_pool *pool, size_t keep)
@@ -448,7 +459,7 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 		return rdm_quiesce_leave(refuse_inherited(pool));
 	rdm_arena_purge(&pool->arena);
 	error = rdm_slabs_trim(&pool->slabs, keep);
-	return rdm_quiesce_leave(error ? EBUSY : 0);
+	return leave_changed(pool, error ? EBUSY : 0);
 }
 
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool))

@@ -27,7 +27,7 @@ struct rdm_pool {
 	size_t limit;
 	struct rdm_slab_set slabs;
 	struct rdm_arena arena;
-	_Atomic unsigned generation; /* goes up whenever there may be new room */
+	_Atomic unsigned generation; /* goes up when there may be new room or other regions */
 	_Atomic bool inherited;
 	bool complained; /* that it cannot grow, since it last did; under the quiesce lock */
 };

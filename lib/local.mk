@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-2-Clause
+lib_LTLIBRARIES += lib/librdmalloc.la
+check_LTLIBRARIES += lib/librdmalloc_test.la
+
+LIB_SOURCES = \
+	lib/ablate.c lib/ablate.h \
+	lib/arena.c lib/arena.h \
+	lib/audit.c \
+	lib/bits.c lib/bits.h \
+	lib/conf.c lib/conf.h \
+	lib/fork.c lib/fork.h \
+	lib/keymap.c lib/keymap.h \
+	lib/live.c lib/live.h \
+	lib/log.c lib/log.h \
+	lib/malloc.c \
+	lib/meta.h \
+	lib/pool.c lib/pool.h \
+	lib/prepare.c lib/prepare.h \
+	lib/quiesce.c lib/quiesce.h \
+	lib/rail.c lib/rail.h \
+	lib/rails/uring.c \
+	lib/rails/verbs.c \
+	lib/regions.c \
+	lib/reserve.c lib/reserve.h \
+	lib/sge.c \
+	lib/sidetable.c lib/sidetable.h \
+	lib/size_class.h \
+	lib/slab.c lib/slab.h \
+	lib/snapshot.c lib/snapshot.h \
+	lib/state.c lib/state.h \
+	lib/stats.c \
+	lib/version.c
+
+LIB_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(RAIL_CPPFLAGS)
+LIB_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+
+lib_librdmalloc_la_SOURCES = $(LIB_SOURCES)
+lib_librdmalloc_la_CPPFLAGS = $(LIB_CPPFLAGS)
+lib_librdmalloc_la_CFLAGS = $(LIB_CFLAGS)
+lib_librdmalloc_la_LIBADD = $(RAIL_LIBS)
+# -Wl before the archive: libtool would record it for everybody who links us.
+lib_librdmalloc_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
+	-Wl,--version-script=$(top_srcdir)/lib/librdmalloc.map \
+	-Wl,--exclude-libs,ALL -Wl,$(JEMALLOC_ARCHIVE)
+EXTRA_lib_librdmalloc_la_DEPENDENCIES = lib/librdmalloc.map $(JEMALLOC_ARCHIVE)
+EXTRA_DIST += lib/librdmalloc.map
+
+# The same sources for the tests: every symbol in reach, steps can be dropped.
+lib_librdmalloc_test_la_SOURCES = $(LIB_SOURCES)
+lib_librdmalloc_test_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_ABLATION
+lib_librdmalloc_test_la_CFLAGS = $(LIB_CFLAGS)
