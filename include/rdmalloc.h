@@ -11,7 +11,11 @@
  *
  * Unless a function says otherwise: it may be called from any thread, not from
  * a signal handler; pointers are failed with NULL, integers with -1, errno says
- * why and one line on stderr says what to do about it.
+ * why and one line on stderr says what to do about it. The look-ups (rdm_key,
+ * rdm_usable_size, rdm_pool_of, rdm_sge, rdm_regions_*) only set errno. Called
+ * by a registrar while it registers, every function whose name begins with
+ * rdm_pool_ or rdm_regions_export, and an allocation that needs a new slab,
+ * fails with EDEADLK.
  *
  * After fork() a pool is *inherited* in the child: its blocks hold what the
  * pool's fork policy says, they can be read and freed, and no block can be
@@ -102,11 +106,10 @@ struct rdm_mr {
 
 /*
  * A rail of the caller's: how libfabric, UCX or a GPU library plugs in.
- * Both callbacks return 0 or a positive errno value. They are called by one
- * thread at a time, never while fork() runs, and never on a failed slab again.
- * They may call malloc and free; they must not fork, and of this library they
- * may only call what needs no new slab (a call that needs one fails with
- * EDEADLK).
+ * Both callbacks return 0 or a positive errno value (a negative one counts as
+ * EIO). They are called by one thread at a time and never while fork() runs. A
+ * dereg that failed is called again by later trims. They may call malloc and
+ * free; they must not fork.
  */
 struct rdm_registrar {
 	size_t size;      /* sizeof(struct rdm_registrar) */
@@ -164,23 +167,25 @@ struct rdm_stats {
  * Makes a pool. config may be NULL: all defaults. Nothing is mapped but the
  * process's reserve of addresses (at the first pool).
  * errno: EINVAL (a field is out of range), ENOMEM (no memory, address space or
- * RLIMIT_AS too small), ENOTSUP (page size or NUMA binding not available).
+ * RLIMIT_AS too small; more than 4,000 pools), ENOTSUP (page size or NUMA
+ * binding not available).
  */
 RDM_API rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 	RDM_ATTR((warn_unused_result));
 
 /*
  * Gives a pool back. All blocks must have been freed; nobody may use the pool
- * meanwhile. errno: EBUSY (blocks are live, nothing was changed, or a rail
- * refused to deregister), EINVAL.
+ * meanwhile. errno: EINVAL; EBUSY: blocks are live and nothing was changed, or a
+ * rail refused to deregister, or vm.max_map_count is too small to give the
+ * addresses back; the call can be made again.
  */
 RDM_API int rdm_pool_destroy(rdm_pool *pool);
 
 /*
  * Forgets every block of a pool, returns its slabs and removes its rails: it
  * is as after rdm_pool_create(). Meant for the child of a fork; elsewhere no
- * block may be in use by anyone, device or thread. errno: EBUSY, EINVAL,
- * ENOMEM.
+ * block may be in use by anyone, device or thread. errno: EINVAL; EBUSY as
+ * rdm_pool_destroy() when a slab cannot be let go.
  */
 RDM_API int rdm_pool_reset(rdm_pool *pool);
 
@@ -191,9 +196,11 @@ RDM_API int rdm_pool_reset(rdm_pool *pool);
  * Other threads may allocate meanwhile. In the child of a fork the first rail
  * that is added takes an inherited pool into use again, contents and all (anon
  * backing only; other backings need rdm_pool_reset() first).
- * errno: EINVAL, ENOSPC (RDM_RAILS_MAX), EFBIG (a slab is longer than the rail
- * can register), ENOTSUP (built without it, or the kernel has no such thing),
- * or what the registrar failed with; the pool is then as before.
+ * errno: EINVAL, ENOMEM, ENOSPC (RDM_RAILS_MAX), EFBIG (a slab is longer than
+ * the rail can register), ENOTSUP (built without it, or the kernel has no such
+ * thing; inherited and not anon), EBUSY (the ring has buffers registered), or
+ * what the registrar failed with; no slab is registered with the rail then. If
+ * it refuses to undo a registration the rail's number stays taken.
  */
 RDM_API int rdm_pool_add_verbs(rdm_pool *pool, struct ibv_pd *pd, int access);
 /* The ring needs a kernel with sparse buffer tables (5.19); it must have none
@@ -215,21 +222,23 @@ RDM_API int rdm_pool_remove_rail(rdm_pool *pool, int rail);
 
 /*
  * Makes sure that the pool's slabs hold at least `bytes` in all, prepared and
- * registered. errno: as rdm_malloc().
+ * registered. errno: as rdm_malloc(); what was made until then stays.
  */
 RDM_API int rdm_pool_reserve(rdm_pool *pool, size_t bytes);
 
 /*
  * Deregisters and returns slabs in which nothing is live, as long as `keep`
  * bytes of slabs remain. errno: EINVAL, ECHILD, EBUSY (a rail refused to
- * deregister a slab; it stays mapped, out of use, and is tried again next time).
+ * deregister a slab, or vm.max_map_count is too small; the slab stays mapped, out
+ * of use, and is tried again next time).
  */
 RDM_API int rdm_pool_trim(rdm_pool *pool, size_t keep);
 
 /*
  * Reads /proc/self/smaps and pagemap and checks that each page of the pool is
  * fit for RDMA. Returns 0 when it could look, see audit->violations. No root
- * needed. errno: EINVAL, EACCES (the process is not dumpable), ECHILD, ENOMEM.
+ * needed. errno: EINVAL, EACCES (/proc cannot be read, e.g. because the process
+ * is not dumpable), ECHILD, ENOMEM.
  */
 RDM_API int rdm_pool_audit(rdm_pool *pool, struct rdm_audit *audit);
 
@@ -237,14 +246,15 @@ RDM_API int rdm_pool_audit(rdm_pool *pool, struct rdm_audit *audit);
 RDM_API int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats);
 
 /*
- * The malloc family. A block is aligned to 64 bytes at least (blocks of a page
- * or more: to a page), never shares a page with memory that is not the pool's,
- * and has one key per rail for its whole length. A size of 0 gets a block of
+ * The malloc family. A block is aligned to 64 bytes at least, never shares a page
+ * with memory that is not the pool's, and has one key per rail for its whole
+ * length. A size of 0 gets a block of
  * the smallest size, which must be freed. The largest block is what fits the
  * pool's limit, 448 GiB at most. alignment is in bytes, a power of two.
- * errno: ENOMEM (limit, memory, reserve, or a rail could not register),
- * EINVAL (pool, alignment), ECHILD (inherited pool), EDEADLK (called by a
- * registrar), or what a registrar failed with.
+ * errno: ENOMEM (limit, memory, reserve, longer than a rail can register), EINVAL
+ * (pool, alignment), ECHILD (inherited pool), EDEADLK (called by a registrar),
+ * ENOSPC (an io_uring rail's table is full), EFBIG (RLIMIT_FSIZE, backing
+ * shared), or what a registrar, mbind() or memfd_create() failed with.
  *
  * rdm_realloc: pool is the block's own, or NULL for it; ptr may be NULL if
  * pool is not. When it fails the old block is untouched. A size of 0 does not
@@ -263,8 +273,9 @@ RDM_API void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
  * Frees a block of any pool, from any thread, also in the child of a fork.
  * NULL is allowed. A pointer that is no live block's start (foreign, freed
  * already, inside a block) is a bug in the caller: one line names it and the
- * process aborts. rdm_free_sized also checks that size is one that the block
- * could have been asked for. errno is preserved.
+ * process aborts. rdm_free_sized also checks that size belongs to the block's
+ * size class; it is for blocks of rdm_malloc, rdm_calloc and rdm_realloc. errno
+ * is preserved.
  */
 RDM_API void rdm_free(void *ptr);
 RDM_API void rdm_free_sized(void *ptr, size_t size);
@@ -272,21 +283,23 @@ RDM_API void rdm_free_sized(void *ptr, size_t size);
 /* Bytes usable at ptr, a live block's start. errno: EINVAL (then 0). */
 RDM_API size_t rdm_usable_size(const void *ptr);
 
-/* The pool of a block or of a pointer into one. errno: EINVAL (then NULL). */
+/* The pool whose slab ptr points into. errno: EINVAL (then NULL). */
 RDM_API rdm_pool *rdm_pool_of(const void *ptr);
 
 /*
- * The keys of a pointer into any live block, on one rail. Lock-free. errno:
- * EINVAL (not in a pool), ENOENT (no such rail), ECHILD (inherited pool: the
+ * The keys of a pointer into any live block, on one rail. Lock-free; it looks at
+ * the slab only, not whether a block is live there. errno: EINVAL (not in a
+ * pool), ENOENT (no such rail), ECHILD (inherited pool: the
  * keys are the parent's).
  */
 RDM_API int rdm_key(const void *ptr, int rail, struct rdm_key *key);
 
 /*
  * Fills `count` entries of sge from the pool pointers in iov: address, length
- * and the lkey on that rail. Each range must lie inside one block. errno: EINVAL
- * (not in a pool, or longer than its registration), ENOENT, ECHILD; sge is then
- * undefined. Lock-free.
+ * and the lkey on that rail. Each range must lie inside one block; that it lies
+ * inside one registration is checked. errno: EINVAL (not in a pool, beyond its
+ * registration, longer than UINT32_MAX), ENOENT, ECHILD, ENOTSUP (built without
+ * verbs); sge is then undefined. Lock-free.
  */
 RDM_API int rdm_sge(const struct iovec *iov, size_t count, int rail, struct ibv_sge *sge);
 
@@ -306,7 +319,8 @@ RDM_API ssize_t rdm_regions_export(rdm_pool *pool, int rail, void *buffer, size_
  * At the peer: checks a description as received, then finds the rkey for `length`
  * bytes at `address` in the exporting process. Both need no pool, allocate
  * nothing and may run in any thread. errno: EPROTO (not a description, of
- * another version, or cut short), EFAULT (not inside one region).
+ * another version, or cut short), EFAULT (not inside one region), EINVAL (rkey
+ * is NULL).
  */
 RDM_API int rdm_regions_check(const void *buffer, size_t size, uint32_t *generation);
 RDM_API int rdm_regions_resolve(const void *buffer, size_t size, uint64_t address,

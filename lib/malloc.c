@@ -26,7 +26,7 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 		void *block;
 
 		if (atomic_load_explicit(&pool->inherited, memory_order_relaxed))
-			want = (struct rdm_want){ .size = size, .align = align };
+			want = (struct rdm_want){ .size = 1, .align = align };
 		else if ((block = rdm_arena_alloc(&pool->arena, size, align, &state, &want))) {
 			rdm_state_set(block, state);
 			return block;

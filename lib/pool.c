@@ -27,11 +27,9 @@ bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 	return false;
 }
 
-/* Ends a call that may have changed which regions there are. */
-static int leave_changed(struct rdm_pool *pool, int error)
+static void change_regions(struct rdm_pool *pool)
 {
 	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-	return rdm_quiesce_leave(error);
 }
 
 static bool bad_field(const char *what)
@@ -127,6 +125,7 @@ rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 	int error;
 
 	if (!pool) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_create: no memory for the pool's own record");
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -211,6 +210,8 @@ int rdm_pool_destroy(rdm_pool *pool)
 
 int rdm_pool_reset(rdm_pool *pool)
 {
+	int error;
+
 	if (!rdm_pool_check(pool, "rdm_pool_reset") || !rdm_quiesce_enter("rdm_pool_reset"))
 		return -1;
 	rdm_slabs_lock(&pool->slabs);
@@ -219,10 +220,11 @@ int rdm_pool_reset(rdm_pool *pool)
 	rdm_arena_reset(&pool->arena);
 	rdm_arena_purge(&pool->arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
-	if (return_everything(pool))
-		return leave_changed(pool, EBUSY);
-	atomic_store(&pool->inherited, false);
-	return leave_changed(pool, 0);
+	error = return_everything(pool);
+	if (!error)
+		atomic_store(&pool->inherited, false);
+	change_regions(pool);
+	return rdm_quiesce_leave(error ? EBUSY : 0);
 }
 
 /* A free slot, or -1. */
@@ -236,18 +238,13 @@ static int free_rail(const struct rdm_pool *pool)
 
 static int adopt(struct rdm_pool *pool)
 {
-	int error;
-
 	if (pool->slabs.kind.backing != RDM_BACKING_ANON) {
 		rdm_log(RDM_LOG_ERROR,
 			"pool %s was inherited through fork() and is not anon: rdm_pool_reset() it",
 			pool->name);
 		return ENOTSUP;
 	}
-	error = rdm_slabs_adopt(&pool->slabs);
-	if (!error)
-		atomic_store(&pool->inherited, false);
-	return error;
+	return rdm_slabs_adopt(&pool->slabs);
 }
 
 static int check_max_length(const struct rdm_rail *rail)
@@ -275,8 +272,10 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 	}
 	pool->slabs.rails[slot] = *rail;
 	error = rdm_slabs_attach(&pool->slabs, slot);
+	change_regions(pool);
 	if (!error) {
-		leave_changed(pool, 0);
+		atomic_store(&pool->inherited, false);
+		rdm_quiesce_leave(0);
 		return slot;
 	}
 	/* If a slab could not be let go the slot stays taken, closing. */
@@ -340,7 +339,8 @@ int rdm_pool_remove_rail(rdm_pool *pool, int rail)
 	error = rdm_slabs_detach(&pool->slabs, rail);
 	if (!error)
 		rdm_rail_close(&pool->slabs.rails[rail], false);
-	return leave_changed(pool, error);
+	change_regions(pool);
+	return rdm_quiesce_leave(error);
 }
 
 static int refuse_inherited(struct rdm_pool *pool)
@@ -390,23 +390,17 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	size_t length = slab_length(pool, size);
 	int error;
 
-	if (!length && size <= max && pool->limit) {
-		/* Empty slabs that are too short count, too. */
-		rdm_slabs_trim(&pool->slabs, 0);
-		length = slab_length(pool, size);
-	}
 	if (!length && size > max) {
 		rdm_log(RDM_LOG_ERROR, "pool %s: a rail registers at most %zu bytes, %zu are wanted",
 			pool->name, max, size);
 		return ENOMEM;
 	}
 	if (!length)
-		return refuse_limit(pool, (size + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1));
+		return refuse_limit(pool, size);
 	error = rdm_slabs_add(&pool->slabs, length, align > page ? align : page);
-	if (error)
-		return error;
-	pool->complained = false;
-	return 0;
+	if (!error)
+		pool->complained = false;
+	return error;
 }
 
 static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
@@ -421,9 +415,11 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	rdm_arena_purge(&pool->arena);
 	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
+	/* Empty slabs that are too short count towards the limit. */
+	if (!slab_length(pool, want->size))
+		rdm_slabs_trim(&pool->slabs, 0);
 	error = add_slab(pool, want->size, want->align);
-	if (!error)
-		atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	change_regions(pool);
 	return error;
 }
 
@@ -434,19 +430,35 @@ int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned g
 	return rdm_quiesce_leave(grow(pool, want, generation));
 }
 
-int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
+static int reserve(struct rdm_pool *pool, size_t bytes)
 {
 	int error = 0;
 
-	if (!rdm_pool_check(pool, "rdm_pool_reserve") || !rdm_quiesce_enter("rdm_pool_reserve"))
-		return -1;
 	if (atomic_load(&pool->inherited))
-		error = refuse_inherited(pool);
-	else if (bytes > rdm_reserve.size || (pool->limit && bytes > pool->limit))
-		error = refuse_limit(pool, bytes);
+		return refuse_inherited(pool);
+	if (bytes > rdm_reserve.size) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_reserve: %zu MiB is more than the reserve of %zu MiB: set "
+			"RDMALLOC_CONF=reserve:SIZE",
+			bytes >> 20, rdm_reserve.size >> 20);
+		return ENOMEM;
+	}
+	if (pool->limit && bytes > pool->limit)
+		return refuse_limit(pool, bytes - pool->slabs.bytes);
 	while (!error && pool->slabs.bytes < bytes)
 		error = add_slab(pool, 1, RDM_GRANULE);
-	return leave_changed(pool, error);
+	return error;
+}
+
+int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
+{
+	int error;
+
+	if (!rdm_pool_check(pool, "rdm_pool_reserve") || !rdm_quiesce_enter("rdm_pool_reserve"))
+		return -1;
+	error = reserve(pool, bytes);
+	change_regions(pool);
+	return rdm_quiesce_leave(error);
 }
 
 int rdm_pool_trim(rdm_pool *pool, size_t keep)
@@ -459,7 +471,8 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 		return rdm_quiesce_leave(refuse_inherited(pool));
 	rdm_arena_purge(&pool->arena);
 	error = rdm_slabs_trim(&pool->slabs, keep);
-	return leave_changed(pool, error ? EBUSY : 0);
+	change_regions(pool);
+	return rdm_quiesce_leave(error ? EBUSY : 0);
 }
 
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool))

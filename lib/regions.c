@@ -32,9 +32,10 @@ struct region {
 
 _Static_assert(sizeof(struct header) == 16 && sizeof(struct region) == 24, "wire format");
 
+/* Nothing is ever live in a quarantined slab. */
 static bool has_key(const struct rdm_slab *slab, int rail)
 {
-	return atomic_load_explicit(&slab->keyed, memory_order_acquire) & (1U << rail);
+	return !slab->quarantined && atomic_load(&slab->keyed) & (1U << rail);
 }
 
 static void write_regions(const struct rdm_pool *pool, int rail, size_t count, char *out)
