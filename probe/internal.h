@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_PROBE_INTERNAL_H
+#define RDM_PROBE_INTERNAL_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "probe.h"
+
+size_t probe_page(void);
+
+/* Every page gets a byte of its own, other ones for each seed, never 0. */
+void probe_fill(unsigned char *addr, size_t length, unsigned seed);
+/* Pages that differ. */
+size_t probe_differ(const unsigned char *a, const unsigned char *b, size_t length);
+unsigned probe_next_seed(void);
+
+/* A child and a socket to it. Each side sends a byte to let the other go on. */
+struct probe_child {
+	pid_t pid;
+	int fd;
+};
+
+/* As fork(): 1 in the parent, 0 in the child, -1. The child's end is child->fd there. */
+int probe_child_fork(struct probe_child *child, const struct probe_child *elder, unsigned elders);
+void probe_tell(int fd, unsigned char byte);
+/* The byte, or -1: the other side is gone. */
+int probe_hear(int fd);
+/* Waits for its end. */
+void probe_child_reap(struct probe_child *child);
+
+struct probe_sibling {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t forked;
+	unsigned forks;
+	int error;
+	bool stop;
+};
+
+/* A hazard under way. */
+struct probe_strike {
+	const struct probe_hazard *hazard;
+	struct probe_child *child;
+	unsigned children;
+	struct probe_sibling *sibling;
+};
+
+int probe_strike_begin(struct probe_strike *strike, const struct probe_hazard *hazard,
+		       struct probe_outcome *out);
+int probe_strike_now(struct probe_strike *strike, const struct probe_buffer *buffer,
+		     struct probe_outcome *out);
+void probe_strike_calm(struct probe_strike *strike);
+void probe_strike_end(struct probe_strike *strike);
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_PROBE_H
+#define RDM_PROBE_H
+
+/*
+ * Does a device still see the same bytes as the CPU?
+ *
+ * An *engine* holds pages as a device does. A *hazard* is what happens between
+ * the pin and the check. A *memory* says where the pages come from. One probe:
+ * get the memory, let the engine take it, let the hazard happen, then write on
+ * one side and read on the other. No step waits for time to pass.
+ *
+ * This library does not know rdmalloc: a pool comes in as a struct probe_memory.
+ */
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct io_uring;
+
+enum probe_verdict {
+	PROBE_COHERENT,
+	PROBE_LOST,    /* the two sides saw different bytes */
+	PROBE_SKIPPED, /* this machine has not got what is needed */
+	PROBE_BROKEN,  /* the probe went wrong: says nothing, must not happen */
+};
+
+struct probe_outcome {
+	enum probe_verdict verdict;
+	unsigned rounds;     /* complete ones */
+	unsigned lost;       /* rounds that lost something */
+	size_t device_stale; /* pages where the device missed what the CPU wrote */
+	size_t cpu_stale;    /* pages where the CPU missed what the device wrote */
+	char reason[160];    /* SKIPPED, BROKEN: why */
+};
+
+const char *probe_verdict_name(enum probe_verdict verdict);
+
+/* Both set verdict and reason and return -1. */
+__attribute__((format(printf, 2, 3))) int probe_skip(struct probe_outcome *out, const char *format,
+						     ...);
+__attribute__((format(printf, 2, 3))) int probe_broken(struct probe_outcome *out,
+						       const char *format, ...);
+/* One of the two: an error that a bigger limit or another kernel cures is SKIPPED. */
+int probe_refused(struct probe_outcome *out, const char *what, int error);
+
+/* A piece of memory under test. */
+struct probe_buffer {
+	unsigned char *addr;
+	size_t length; /* whole pages */
+	int index;     /* fixed buffer that covers it in the engine's ring; -1: none yet */
+	void *owner;   /* the memory's own */
+};
+
+/*
+ * get: fills addr and owner for the length that is asked for; 0 or a positive
+ * errno value. ring is the engine's, NULL if it has none: memory that registers
+ * itself does it there and sets index. put: undoes get.
+ */
+struct probe_memory {
+	const char *name;
+	int (*get)(void *context, struct io_uring *ring, struct probe_buffer *buffer);
+	void (*put)(void *context, struct probe_buffer *buffer);
+	void *context;
+};
+
+/* Private memory from malloc(), never touched before; what is then done, advice first. */
+enum probe_care {
+	PROBE_CARE_DONTFORK = 1,
+	PROBE_CARE_READ = 2,
+	PROBE_CARE_WRITE = 4,
+	PROBE_CARE_THP = 8,     /* MADV_HUGEPAGE */
+	PROBE_CARE_NO_THP = 16, /* MADV_NOHUGEPAGE */
+};
+#define PROBE_MALLOC(label, care)                                                  \
+	{                                                                          \
+		.name = (label), .get = probe_malloc_get, .put = probe_malloc_put, \
+		.context = (void *)(uintptr_t)(care)                               \
+	}
+int probe_malloc_get(void *context, struct io_uring *ring, struct probe_buffer *buffer);
+void probe_malloc_put(void *context, struct probe_buffer *buffer);
+
+extern const struct probe_memory probe_malloc;          /* untouched */
+extern const struct probe_memory probe_malloc_dontfork; /* untouched, DONTFORK */
+extern const struct probe_memory probe_malloc_read;     /* read: the zero page */
+extern const struct probe_memory probe_malloc_written;
+extern const struct probe_memory probe_malloc_recipe; /* DONTFORK, then written */
+
+/* What an engine needs while it holds pages. */
+struct probe_device {
+	const struct probe_engine *engine;
+	struct io_uring *ring;
+	int fd[2];   /* vmsplice: the pipe; io_uring: a memfd, where the device's data is */
+	size_t held; /* bytes that it holds */
+	bool pinned; /* buffers registered by probe_device_pin() */
+};
+
+struct probe_engine {
+	const char *name;
+	int (*open)(struct probe_device *device, struct probe_outcome *out);
+	int (*pin)(struct probe_device *device, struct probe_buffer *buffer,
+		   struct probe_outcome *out);
+	/* Adds to device_stale and cpu_stale. A vmsplice'd page can be read once. */
+	int (*check)(struct probe_device *device, const struct probe_buffer *buffer,
+		     struct probe_outcome *out);
+	void (*unpin)(struct probe_device *device);
+	void (*close)(struct probe_device *device);
+};
+
+extern const struct probe_engine probe_vmsplice; /* a page reference; the device reads later */
+extern const struct probe_engine probe_uring;    /* fixed buffers, a long-term pin; both ways */
+
+/*
+ * The engines step by step, for a test with a hazard of its own: open, get the
+ * memory (ring is device->ring), pin, the hazard, check, unpin, put, close.
+ * 0 or -1; then *out says why. unpin and close may follow any failure.
+ */
+int probe_device_open(struct probe_device *device, const struct probe_engine *engine,
+		      struct probe_outcome *out);
+int probe_device_pin(struct probe_device *device, struct probe_buffer *buffer,
+		     struct probe_outcome *out);
+int probe_device_check(struct probe_device *device, const struct probe_buffer *buffer,
+		       struct probe_outcome *out);
+void probe_device_unpin(struct probe_device *device);
+void probe_device_close(struct probe_device *device);
+
+/*
+ * io_uring only: the device copies length bytes to (from) CPU memory from (to)
+ * registered memory at addr. 0 or a positive errno value.
+ */
+int probe_device_read(struct probe_device *device, int index, const void *addr, void *to,
+		      size_t length);
+int probe_device_write(struct probe_device *device, int index, void *addr, const void *from,
+		       size_t length);
+
+/* What happens between the pin and the check. All zero: nothing. */
+struct probe_hazard {
+	const char *name;
+	unsigned forks;      /* children, one after the other */
+	bool children_exit;  /* each is gone before the next step; else they live to the end */
+	bool children_write; /* each first writes to every page, where it has the page */
+	bool purge;          /* MADV_DONTNEED: pulls the pages from under any pin */
+	bool sibling;        /* a thread forks all the time, from before the memory is got */
+	unsigned rounds;     /* times that all of it is done; 0: once */
+};
+
+extern const struct probe_hazard probe_no_fork;
+extern const struct probe_hazard probe_fork_lives;
+extern const struct probe_hazard probe_fork_exits;
+extern const struct probe_hazard probe_sibling_forks;
+extern const struct probe_hazard probe_child_writes;
+extern const struct probe_hazard probe_many_forks;
+/* No memory survives it: shows that an engine can tell LOST from coherent. */
+extern const struct probe_hazard probe_purge;
+
+/* One probe. No child, thread or descriptor is left, whatever happens. */
+enum probe_verdict probe_run(const struct probe_engine *engine, const struct probe_hazard *hazard,
+			     const struct probe_memory *memory, struct probe_outcome *out);
+
+/* What a child finds at addr. */
+enum probe_view {
+	PROBE_VIEW_HOLE, /* SIGSEGV on every page */
+	PROBE_VIEW_ZEROS,
+	PROBE_VIEW_BYTES, /* what was there at the fork, although the parent wrote since */
+	PROBE_VIEW_OTHER,
+	PROBE_VIEW_ERROR, /* could not be found out: errno */
+};
+/* Overwrites the memory. length: whole pages. */
+enum probe_view probe_child_view(void *addr, size_t length);
+
+struct probe_cost {
+	uint64_t median_ns;
+	uint64_t min_ns;
+	uint64_t max_ns;
+};
+#define PROBE_COST_ROUNDS_MAX 64
+/*
+ * The time that fork() takes in the parent while io_uring pins `length` bytes
+ * of memory, `rounds` times. memory NULL: nothing is pinned.
+ */
+int probe_fork_cost(const struct probe_memory *memory, size_t length, unsigned rounds,
+		    struct probe_cost *cost, struct probe_outcome *out);
+
+#endif
