@@ -85,17 +85,18 @@ enum rdm_fork_policy {
  * built-in default.
  */
 struct rdm_pool_config {
-	size_t size;         /* sizeof(struct rdm_pool_config) */
-	const char *name;    /* for log lines; copied, up to 31 characters */
-	size_t slab_size;    /* bytes, a multiple of 2 MiB; 0: default (4 MiB) */
-	size_t limit;        /* bytes of slabs at most; 0: default (no limit) */
-	unsigned backing;    /* enum rdm_backing */
-	unsigned pages;      /* enum rdm_pages */
-	unsigned fork;       /* enum rdm_fork_policy */
-	int node;            /* NUMA node to bind to; -1: default (any) */
+	size_t size;      /* sizeof(struct rdm_pool_config) */
+	const char *name; /* for log lines; copied, up to 31 characters */
+	size_t slab_size; /* bytes, a multiple of 2 MiB; 0: default (4 MiB) */
+	size_t limit;     /* bytes of slabs at most; 0: default (no limit) */
+	unsigned backing; /* enum rdm_backing */
+	unsigned pages;   /* enum rdm_pages */
+	unsigned fork;    /* enum rdm_fork_policy */
+	int node;         /* NUMA node to bind to; -1: default (any) */
 };
-#define RDM_POOL_CONFIG_INIT \
-	{ .size = sizeof(struct rdm_pool_config), .node = -1 }
+/* clang-format off */
+#define RDM_POOL_CONFIG_INIT { .size = sizeof(struct rdm_pool_config), .node = -1 }
+/* clang-format on */
 
 /* One registration of a slab with one rail. */
 struct rdm_mr {
@@ -146,21 +147,21 @@ struct rdm_audit {
 
 /* What a pool holds. Bytes unless the name says otherwise. */
 struct rdm_stats {
-	size_t size;             /* sizeof(struct rdm_stats), set by the caller */
-	size_t slabs;            /* number of slabs */
-	size_t slab_bytes;       /* in slabs: what is pinned */
-	size_t carved_bytes;     /* taken from the slabs by the arena */
-	size_t live_bytes;       /* in live blocks, rounded to their size class */
-	size_t live_blocks;      /* number of live blocks */
-	size_t limit;            /* 0: no limit */
-	size_t rails;            /* number of rails */
-	size_t quarantined;      /* bytes that a rail refused to deregister */
-	uint64_t registrations;  /* calls of a registrar, since creation */
+	size_t size;            /* sizeof(struct rdm_stats), set by the caller */
+	size_t slabs;           /* number of slabs */
+	size_t slab_bytes;      /* in slabs: what is pinned */
+	size_t carved_bytes;    /* taken from the slabs by the arena */
+	size_t live_bytes;      /* in live blocks, rounded to their size class */
+	size_t live_blocks;     /* number of live blocks */
+	size_t limit;           /* 0: no limit */
+	size_t rails;           /* number of rails */
+	size_t quarantined;     /* bytes that a rail refused to deregister */
+	uint64_t registrations; /* calls of a registrar, since creation */
 	uint64_t deregistrations;
-	uint64_t growths;        /* slabs made since creation */
-	uint64_t forks;          /* fork() calls of the process so far */
-	uint64_t last_fork_ns;   /* time that our handlers took in the last one */
-	int inherited;           /* 1: this is the child's view of a pool */
+	uint64_t growths;      /* slabs made since creation */
+	uint64_t forks;        /* fork() calls of the process so far */
+	uint64_t last_fork_ns; /* time that our handlers took in the last one */
+	int inherited;         /* 1: this is the child's view of a pool */
 };
 
 /*
@@ -206,11 +207,8 @@ RDM_API int rdm_pool_add_verbs(rdm_pool *pool, struct ibv_pd *pd, int access);
 /* The ring needs a kernel with sparse buffer tables (5.19); it must have none
  * registered yet, and outlive the rail. slots is the size of its table, that
  * is, the number of slabs at most (0: 1,024). */
-RDM_API int rdm_pool_add_uring(rdm_pool *pool, struct io_uring *ring,
-			       unsigned slots);
-RDM_API int rdm_pool_add_rail(rdm_pool *pool,
-			      const struct rdm_registrar *registrar,
-			      void *context);
+RDM_API int rdm_pool_add_uring(rdm_pool *pool, struct io_uring *ring, unsigned slots);
+RDM_API int rdm_pool_add_rail(rdm_pool *pool, const struct rdm_registrar *registrar, void *context);
 
 /*
  * Deregisters every slab from a rail; its keys are invalid from the call on.
@@ -323,8 +321,8 @@ RDM_API ssize_t rdm_regions_export(rdm_pool *pool, int rail, void *buffer, size_
  * is NULL).
  */
 RDM_API int rdm_regions_check(const void *buffer, size_t size, uint32_t *generation);
-RDM_API int rdm_regions_resolve(const void *buffer, size_t size, uint64_t address,
-				uint64_t length, uint32_t *rkey);
+RDM_API int rdm_regions_resolve(const void *buffer, size_t size, uint64_t address, uint64_t length,
+				uint32_t *rkey);
 
 /* "0.1.0" */
 RDM_API const char *rdm_version(void);

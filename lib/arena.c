@@ -59,8 +59,8 @@ static void hook_destroy(extent_hooks_t *hooks, void *run, size_t size, bool com
 	hook_dalloc(hooks, run, size, committed, index);
 }
 
-static bool hook_split(extent_hooks_t *hooks, void *run, size_t size, size_t size_a,
-		       size_t size_b, bool committed, unsigned index)
+static bool hook_split(extent_hooks_t *hooks, void *run, size_t size, size_t size_a, size_t size_b,
+		       bool committed, unsigned index)
 {
 	(void)hooks;
 	(void)run;

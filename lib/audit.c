@@ -102,8 +102,8 @@ static int read_slab_pages(const struct rdm_slab *slab, int pagemap, struct rdm_
 	size_t first = (uintptr_t)slab->base >> rdm_state.page_shift;
 
 	for (size_t done = 0; done < slab->pages;) {
-		size_t wanted = slab->pages - done < PAGEMAP_BATCH ? slab->pages - done :
-								     PAGEMAP_BATCH;
+		size_t wanted =
+			slab->pages - done < PAGEMAP_BATCH ? slab->pages - done : PAGEMAP_BATCH;
 		ssize_t got = pread(pagemap, entries, wanted * sizeof(entries[0]),
 				    (off_t)((first + done) * sizeof(entries[0])));
 
@@ -154,7 +154,8 @@ static int audit_set(const struct rdm_slab_set *set, struct rdm_audit *audit)
 		error = read_pages(set, audit);
 	if (error) {
 		rdm_log(RDM_LOG_ERROR,
-			"rdm_pool_audit: /proc/self/smaps or pagemap cannot be read: %s", strerror(error));
+			"rdm_pool_audit: /proc/self/smaps or pagemap cannot be read: %s",
+			strerror(error));
 		return error == ENOMEM ? ENOMEM : EACCES;
 	}
 	read_keys(set, audit);

@@ -30,7 +30,7 @@ static void emit(const char *format, va_list args)
 	wanted = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
 	if (wanted > 0)
 		used += (size_t)wanted < sizeof(line) - used - 1 ? (size_t)wanted :
-								    sizeof(line) - used - 2;
+								   sizeof(line) - used - 2;
 	line[used++] = '\n';
 	/* There is nobody to tell when stderr is closed. */
 	(void)!write(STDERR_FILENO, line, used);

@@ -127,8 +127,7 @@ static void free_block(void *ptr, size_t size, const char *caller)
 		die_of(caller, ptr);
 	if (size != SIZE_MAX && rdm_class_of(size) != (state & ~(unsigned)RDM_STATE_DIRECT))
 		rdm_die("%s(%p, %zu): the block has %zu bytes, one of that size has %zu", caller,
-			ptr, size, rdm_state_block_size(state),
-			rdm_class_size(rdm_class_of(size)));
+			ptr, size, rdm_state_block_size(state), rdm_class_size(rdm_class_of(size)));
 	rdm_arena_free(ptr, state);
 	errno = saved;
 }

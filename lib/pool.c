@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "fork.h"
 #include "live.h"
 #include "log.h"
 #include "meta.h"
@@ -99,8 +100,11 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 
 static int open_pool(struct rdm_pool *pool)
 {
-	int error = rdm_prepare_check(&pool->slabs.kind);
+	int error;
 
+	/* Where the library is linked statically, this is what pulls the handlers in. */
+	rdm_fork_init();
+	error = rdm_prepare_check(&pool->slabs.kind);
 	if (!error)
 		error = rdm_slabs_open_reserve();
 	if (error)
@@ -251,7 +255,8 @@ static int check_max_length(const struct rdm_rail *rail)
 {
 	if (!rail->registrar.max_len || rail->registrar.max_len >= RDM_GRANULE)
 		return 0;
-	rdm_log(RDM_LOG_ERROR, "%s registers at most %zu bytes at a time, a slab has 2 MiB at least",
+	rdm_log(RDM_LOG_ERROR,
+		"%s registers at most %zu bytes at a time, a slab has 2 MiB at least",
 		rail->registrar.name, rail->registrar.max_len);
 	return EFBIG;
 }
@@ -329,7 +334,8 @@ int rdm_pool_remove_rail(rdm_pool *pool, int rail)
 {
 	int error;
 
-	if (!rdm_pool_check(pool, "rdm_pool_remove_rail") || !rdm_quiesce_enter("rdm_pool_remove_rail"))
+	if (!rdm_pool_check(pool, "rdm_pool_remove_rail") ||
+	    !rdm_quiesce_enter("rdm_pool_remove_rail"))
 		return -1;
 	if (rail < 0 || rail >= RDM_RAILS_MAX || !pool->slabs.rails[rail].used) {
 		rdm_log(RDM_LOG_ERROR, "rdm_pool_remove_rail: pool %s has no rail %d", pool->name,
@@ -391,8 +397,9 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	int error;
 
 	if (!length && size > max) {
-		rdm_log(RDM_LOG_ERROR, "pool %s: a rail registers at most %zu bytes, %zu are wanted",
-			pool->name, max, size);
+		rdm_log(RDM_LOG_ERROR,
+			"pool %s: a rail registers at most %zu bytes, %zu are wanted", pool->name,
+			max, size);
 		return ENOMEM;
 	}
 	if (!length)

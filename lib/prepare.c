@@ -132,7 +132,8 @@ static int map_shared(void *addr, size_t length)
 	}
 	fd = memfd_create("rdmalloc", MFD_CLOEXEC);
 	if (fd < 0 || ftruncate(fd, (off_t)length) ||
-	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+		    MAP_FAILED) {
 		error = errno;
 		rdm_log(RDM_LOG_ERROR, "no shared memory for a slab of %zu MiB: %s", length >> 20,
 			strerror(error));

@@ -14,8 +14,8 @@ static __thread bool forked_inside;
 bool rdm_quiesce_enter(const char *caller)
 {
 	if (inside) {
-		rdm_log(RDM_LOG_ERROR, "%s: called by a registrar, which must not make or move slabs",
-			caller);
+		rdm_log(RDM_LOG_ERROR,
+			"%s: called by a registrar, which must not make or move slabs", caller);
 		errno = EDEADLK;
 		return false;
 	}
@@ -38,7 +38,8 @@ void rdm_quiesce_prefork(void)
 {
 	forked_inside = inside;
 	if (forked_inside)
-		rdm_log(RDM_LOG_WARN, "fork() inside a registrar: its locks are the child's problem");
+		rdm_log(RDM_LOG_WARN,
+			"fork() inside a registrar: its locks are the child's problem");
 	else if (!rdm_ablated(RDM_ABLATE_QUIESCE))
 		pthread_mutex_lock(&lock);
 }

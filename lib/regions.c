@@ -73,7 +73,7 @@ static ssize_t export(const struct rdm_pool *pool, int rail, void *buffer, size_
 	TAILQ_FOREACH (slab, &pool->slabs.slabs, link)
 		count += has_key(slab, rail);
 	size = sizeof(struct header) + count * sizeof(struct region);
-	if (size <= capacity)
+	if (buffer && size <= capacity)
 		write_regions(pool, rail, count, buffer);
 	return (ssize_t)size;
 }

@@ -39,7 +39,7 @@ void *rdm_reserve_take(size_t length, size_t align);
 /* Takes the memory away and returns the addresses. 0 or an errno value: then they stay taken. */
 int rdm_reserve_give(void *addr, size_t length);
 /* Whether children of this process inherit these granules. */
-void rdm_reserve_keep(void *addr, size_t length, bool kept);
+void rdm_reserve_keep(void *addr, size_t length, bool keep);
 
 /* Marks everything that is not kept MADV_DONTFORK again. */
 void rdm_reserve_prefork(void);

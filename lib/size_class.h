@@ -14,14 +14,14 @@
 #define RDM_UNIT ((size_t)1 << RDM_UNIT_SHIFT)
 #define RDM_CLASS_MAX 127
 
-static inline size_t rdm_class_size(unsigned class)
+static inline size_t rdm_class_size(unsigned index)
 {
 	unsigned step, doubling;
 
-	if (class <= 8)
-		return (size_t)class << RDM_UNIT_SHIFT;
-	step = (class - 9) & 3;
-	doubling = 9 + (class - 9) / 4;
+	if (index <= 8)
+		return (size_t)index << RDM_UNIT_SHIFT;
+	step = (index - 9) & 3;
+	doubling = 9 + (index - 9) / 4;
 	return ((size_t)1 << doubling) + ((size_t)(step + 1) << (doubling - 2));
 }
 
@@ -30,14 +30,14 @@ static inline size_t rdm_class_size(unsigned class)
 /* 0 when size is larger than the largest class. */
 static inline unsigned rdm_class_of(size_t size)
 {
-	unsigned doubling, class;
+	unsigned doubling, index;
 
 	if (size <= 512)
 		return size ? (unsigned)((size + RDM_UNIT - 1) >> RDM_UNIT_SHIFT) : 1;
 	size--;
 	doubling = 63 - (unsigned)__builtin_clzl(size);
-	class = 9 + (doubling - 9) * 4 + (unsigned)((size >> (doubling - 2)) - 4);
-	return class <= RDM_CLASS_MAX ? class : 0;
+	index = 9 + (doubling - 9) * 4 + (unsigned)((size >> (doubling - 2)) - 4);
+	return index <= RDM_CLASS_MAX ? index : 0;
 }
 
 _Static_assert(sizeof(long) == 8, "64-bit only");

@@ -30,10 +30,10 @@ struct rdm_slab {
 	size_t length;
 	size_t pages;
 	size_t free_pages;
-	size_t hint;      /* no free page before it */
-	bool inherited;   /* in a child: what the fork left, not registered */
-	bool quarantined; /* a rail refused to let it go: mapped, not used */
-	void *shadow;     /* snapshot.c: the child's copy, while fork() runs */
+	size_t hint;            /* no free page before it */
+	bool inherited;         /* in a child: what the fork left, not registered */
+	bool quarantined;       /* a rail refused to let it go: mapped, not used */
+	void *shadow;           /* snapshot.c: the child's copy, while fork() runs */
 	_Atomic unsigned keyed; /* a bit for each rail that mr[] is valid of */
 	struct rdm_mr mr[RDM_RAILS_MAX];
 	unsigned long carved[]; /* a bit for each page */
@@ -45,9 +45,9 @@ struct rdm_slab_set {
 	enum rdm_fork_policy fork;
 	pthread_mutex_t lock;
 	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address, so that low ones fill first */
-	size_t bytes;        /* of all slabs in use; under the quiesce lock */
-	size_t quarantined;  /* of the others; under the quiesce lock */
-	size_t carved_pages; /* under lock */
+	size_t bytes;                              /* of all slabs in use; under the quiesce lock */
+	size_t quarantined;                        /* of the others; under the quiesce lock */
+	size_t carved_pages;                       /* under lock */
 	struct rdm_rail rails[RDM_RAILS_MAX];
 	uint64_t registrations, deregistrations, growths;
 };
@@ -84,7 +84,7 @@ int rdm_slabs_adopt(struct rdm_slab_set *set);
 
 /* A run of whole pages, at `at` if that is not NULL. NULL when there is none. */
 void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
-void rdm_slabs_uncarve(void *run, size_t size);
+void rdm_slabs_uncarve(void *at, size_t size);
 /* Whether carve would find one. */
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
 

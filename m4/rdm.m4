@@ -43,12 +43,8 @@ AS_IF([test $rdm_flag = yes], [$2])
 ])
 
 AC_DEFUN([RDM_FLAGS], [
-AC_REQUIRE([AC_CANONICAL_HOST])
 RDM_CFLAGS="-std=gnu11 -pthread -Wall -Wextra"
 AS_IF([test "x$enable_werror" = xyes], [RDM_CFLAGS="$RDM_CFLAGS -Werror"])
-AS_CASE([$host_cpu], [x86_64],
-	[RDM_IF_FLAG([-mtls-dialect=gnu2],
-		[RDM_CFLAGS="$RDM_CFLAGS -mtls-dialect=gnu2"])])
 
 RDM_SANITIZER=
 rdm_no_undefined="-Wl,--no-undefined"

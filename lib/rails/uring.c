@@ -27,8 +27,8 @@ static int update(struct uring_context *uring, size_t slot, void *addr, size_t l
 {
 	struct iovec buffer = { .iov_base = addr, .iov_len = length };
 	__u64 tag = 0;
-	int done = io_uring_register_buffers_update_tag(uring->ring, (unsigned)slot, &buffer, &tag,
-							1);
+	int done =
+		io_uring_register_buffers_update_tag(uring->ring, (unsigned)slot, &buffer, &tag, 1);
 
 	return done == 1 ? 0 : done < 0 ? -done : EIO;
 }
@@ -65,7 +65,8 @@ static void close_rail(void *context, bool inherited)
 
 	/* In the child the ring is the parent's. */
 	if (!inherited && io_uring_unregister_buffers(uring->ring))
-		rdm_log(RDM_LOG_WARN, "io_uring: the empty table of fixed buffers stays registered");
+		rdm_log(RDM_LOG_WARN,
+			"io_uring: the empty table of fixed buffers stays registered");
 	rdm_meta_free(uring);
 }
 

@@ -71,8 +71,7 @@ int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
 	}
 	error = ibv_query_device(pd->context, &attributes);
 	if (error) {
-		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: ibv_query_device: %s",
-			strerror(error));
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: ibv_query_device: %s", strerror(error));
 		return error;
 	}
 	verbs = rdm_meta_alloc(sizeof(*verbs));
