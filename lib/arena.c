@@ -150,16 +150,12 @@ void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsign
 		      struct rdm_want *want)
 {
 	int flags = MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE;
-	size_t usable;
 	void *block;
 
 	if (align > RDM_UNIT)
 		flags |= MALLOCX_LG_ALIGN(__builtin_ctzl(align));
 	*want = noted = (struct rdm_want){ 0 };
 	size = rdm_class_size(rdm_class_of(size));
-	usable = rdm_je_nallocx(size, flags);
-	if (!usable || usable > RDM_SIZE_MAX)
-		return NULL;
 	block = rdm_je_mallocx(size, flags);
 	if (!block) {
 		*want = noted;
@@ -169,16 +165,14 @@ void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsign
 		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
 		return alloc_direct(arena, size, align, state, want);
 	}
-	*state = rdm_class_of(usable);
+	*state = rdm_class_of(rdm_je_nallocx(size, flags));
 	return block;
 }
 
-bool rdm_arena_resize(void *block, unsigned state, unsigned class)
+bool rdm_arena_resize(void *block, unsigned class)
 {
 	size_t size = rdm_class_size(class);
 
-	if (state & RDM_STATE_DIRECT)
-		return false;
 	return rdm_je_xallocx(block, size, 0, MALLOCX_TCACHE_NONE) == size;
 }
 

@@ -43,8 +43,8 @@ void rdm_arena_destroy(struct rdm_arena *arena);
  */
 void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
 		      struct rdm_want *want);
-/* Makes a block of this state another class where it is. False when it cannot. */
-bool rdm_arena_resize(void *block, unsigned state, unsigned class);
+/* Makes a block that is not direct another class where it is. False when it cannot. */
+bool rdm_arena_resize(void *block, unsigned class);
 void rdm_arena_free(void *block, unsigned state);
 
 /* Forgets every block. */

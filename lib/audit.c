@@ -66,6 +66,7 @@ static int read_flags(const struct rdm_slab_set *set, struct rdm_audit *audit)
 	struct mapping map = { 0 };
 	char *line = NULL;
 	size_t capacity = 0;
+	int error;
 
 	if (!smaps)
 		return errno;
@@ -80,9 +81,10 @@ static int read_flags(const struct rdm_slab_set *set, struct rdm_audit *audit)
 			judge_mapping(set, &map, audit);
 		}
 	}
+	error = ferror(smaps) || !feof(smaps) ? ENOMEM : 0;
 	free(line);
 	fclose(smaps);
-	return 0;
+	return error;
 }
 
 static void judge_page(uint64_t entry, bool shared, struct rdm_audit *audit)

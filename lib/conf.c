@@ -137,13 +137,20 @@ static void parse_setting(const char *text, size_t length)
 
 static void correct_ranges(void)
 {
-	size_t granule = (size_t)2 << 20;
+	const size_t granule = (size_t)2 << 20;
+	const size_t most_addresses = (size_t)64 << 40;
 
 	if (!conf.slab_size || conf.slab_size % granule) {
 		rdm_log(RDM_LOG_WARN,
 			"RDMALLOC_CONF: slab_size %zu is not a multiple of 2M, the default 4M is used",
 			conf.slab_size);
 		conf.slab_size = 2 * granule;
+	}
+	if (conf.reserve > most_addresses) {
+		rdm_log(RDM_LOG_WARN,
+			"RDMALLOC_CONF: reserve %zu is more than 64T, the default 0 is used",
+			conf.reserve);
+		conf.reserve = 0;
 	}
 	if (conf.limit && conf.limit < granule) {
 		rdm_log(RDM_LOG_WARN,
@@ -174,7 +181,6 @@ static void load(void)
 		text += length + (text[length] == ',');
 	}
 	correct_ranges();
-	conf.reserve_given = conf.reserve != 0;
 	rdm_log_set_level((enum rdm_log_level)conf.log);
 }
 

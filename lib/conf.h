@@ -14,7 +14,6 @@
 
 struct rdm_conf {
 	size_t reserve;
-	bool reserve_given;
 	size_t slab_size;
 	size_t limit;
 	unsigned backing;

@@ -7,14 +7,10 @@ _Atomic(struct rdm_slab *) *rdm_keymap;
 
 static struct rdm_sidetable table;
 
-int rdm_keymap_open(void)
+int rdm_keymap_open(size_t reserve)
 {
-	size_t bytes = (rdm_reserve.size >> RDM_GRANULE_SHIFT) * sizeof(*rdm_keymap);
-	int error;
-
-	if (rdm_keymap)
-		return 0;
-	error = rdm_sidetable_map(&table, bytes);
+	size_t bytes = (reserve >> RDM_GRANULE_SHIFT) * sizeof(*rdm_keymap);
+	int error = rdm_sidetable_map(&table, bytes);
 	/* Readers look up any address of the reserve, so all of it must be readable. */
 	if (!error)
 		error = rdm_sidetable_cover(&table, bytes);
@@ -33,7 +29,7 @@ void rdm_keymap_close(void)
 
 void rdm_keymap_assign(void *addr, size_t length, struct rdm_slab *slab)
 {
-	size_t first = ((uintptr_t)addr - rdm_reserve.base) >> RDM_GRANULE_SHIFT;
+	size_t first = rdm_reserve_distance(addr) >> RDM_GRANULE_SHIFT;
 	size_t end = first + (length >> RDM_GRANULE_SHIFT);
 
 	for (size_t i = first; i < end; i++)

@@ -19,16 +19,14 @@ extern _Atomic(struct rdm_slab *) *rdm_keymap;
 
 static inline struct rdm_slab *rdm_keymap_slab(const void *p)
 {
-	uintptr_t distance = (uintptr_t)p - rdm_reserve.base;
-
-	if (distance >= rdm_reserve.size)
+	if (!rdm_reserve_has(p))
 		return NULL;
-	return atomic_load_explicit(&rdm_keymap[distance >> RDM_GRANULE_SHIFT],
+	return atomic_load_explicit(&rdm_keymap[rdm_reserve_distance(p) >> RDM_GRANULE_SHIFT],
 				    memory_order_acquire);
 }
 
 /* 0 or an errno value. */
-int rdm_keymap_open(void);
+int rdm_keymap_open(size_t reserve);
 void rdm_keymap_close(void);
 void rdm_keymap_assign(void *addr, size_t length, struct rdm_slab *slab);
 

@@ -37,6 +37,23 @@ size_t rdm_live_count(const struct rdm_slab *slab, size_t *bytes)
 	return blocks;
 }
 
+size_t rdm_live_total(struct rdm_slab_set *set, size_t *bytes)
+{
+	const struct rdm_slab *slab;
+	size_t blocks = 0;
+
+	*bytes = 0;
+	rdm_slabs_lock(set);
+	TAILQ_FOREACH (slab, &set->slabs, link) {
+		size_t here;
+
+		blocks += rdm_live_count(slab, &here);
+		*bytes += here;
+	}
+	rdm_slabs_unlock(set);
+	return blocks;
+}
+
 void rdm_live_forget(const struct rdm_slab_set *set)
 {
 	const struct rdm_slab *slab;

@@ -18,6 +18,9 @@ char *rdm_live_next(const struct rdm_slab *slab, char *from, size_t *size);
 /* Live blocks of a slab, and their bytes. */
 size_t rdm_live_count(const struct rdm_slab *slab, size_t *bytes);
 
+/* The same of the whole set; takes its lock itself. */
+size_t rdm_live_total(struct rdm_slab_set *set, size_t *bytes);
+
 /* Ends every block of the set. */
 void rdm_live_forget(const struct rdm_slab_set *set);
 

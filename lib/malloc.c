@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -115,7 +116,7 @@ __attribute__((noreturn, cold)) static void die_of(const char *caller, const voi
 		slab->set->pool->name);
 }
 
-static void free_block(void *ptr, size_t size, const char *caller)
+static void free_block(void *ptr, bool sized, size_t size, const char *caller)
 {
 	int saved = errno;
 	unsigned state;
@@ -125,7 +126,7 @@ static void free_block(void *ptr, size_t size, const char *caller)
 	state = rdm_keymap_slab(ptr) ? rdm_state_take(ptr) : 0;
 	if (!state)
 		die_of(caller, ptr);
-	if (size != SIZE_MAX && rdm_class_of(size) != (state & ~(unsigned)RDM_STATE_DIRECT))
+	if (sized && rdm_class_of(size) != (state & ~(unsigned)RDM_STATE_DIRECT))
 		rdm_die("%s(%p, %zu): the block has %zu bytes, one of that size has %zu", caller,
 			ptr, size, rdm_state_block_size(state), rdm_class_size(rdm_class_of(size)));
 	rdm_arena_free(ptr, state);
@@ -134,12 +135,12 @@ static void free_block(void *ptr, size_t size, const char *caller)
 
 void rdm_free(void *ptr)
 {
-	free_block(ptr, SIZE_MAX, "rdm_free");
+	free_block(ptr, false, 0, "rdm_free");
 }
 
 void rdm_free_sized(void *ptr, size_t size)
 {
-	free_block(ptr, size, "rdm_free_sized");
+	free_block(ptr, true, size, "rdm_free_sized");
 }
 
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
@@ -151,6 +152,27 @@ static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
 	memcpy(block, ptr, old < size ? old : size);
 	rdm_free(ptr);
 	return block;
+}
+
+/*
+ * Only blocks of whole pages change their size where they are. The state never
+ * claims more than the block has: somebody else may get what a shrink leaves.
+ */
+static bool resize(void *ptr, unsigned state, unsigned class)
+{
+	bool shrink = class < state;
+
+	if (state & RDM_STATE_DIRECT || !(rdm_class_size(class) >> rdm_state.page_shift))
+		return false;
+	if (shrink)
+		rdm_state_set(ptr, class);
+	if (rdm_arena_resize(ptr, class)) {
+		rdm_state_set(ptr, class);
+		return true;
+	}
+	if (shrink)
+		rdm_state_set(ptr, state);
+	return false;
 }
 
 void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
@@ -177,10 +199,8 @@ void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
 	if (class == (state & ~(unsigned)RDM_STATE_DIRECT))
 		return ptr;
 	if (!atomic_load_explicit(&pool->inherited, memory_order_relaxed) &&
-	    rdm_arena_resize(ptr, state, class)) {
-		rdm_state_set(ptr, class);
+	    resize(ptr, state, class))
 		return ptr;
-	}
 	return move(pool, ptr, rdm_state_block_size(state), size);
 }
 
@@ -212,7 +232,7 @@ int rdm_key(const void *ptr, int rail, struct rdm_key *key)
 	}
 	if (rail < 0 || rail >= RDM_RAILS_MAX ||
 	    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) & (1U << rail))) {
-		errno = slab->inherited ? ECHILD : ENOENT;
+		errno = atomic_load(&slab->set->pool->inherited) ? ECHILD : ENOENT;
 		return -1;
 	}
 	mr = &slab->mr[rail];

@@ -30,7 +30,7 @@ bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 
 static void change_regions(struct rdm_pool *pool)
 {
-	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	pool->regions++;
 }
 
 static bool bad_field(const char *what)
@@ -66,13 +66,20 @@ static bool check_kind(const struct rdm_memory_kind *kind)
 	return true;
 }
 
+static size_t smallest_slab(const struct rdm_memory_kind *kind)
+{
+	size_t page = rdm_prepare_page_size(kind);
+
+	return page > RDM_GRANULE ? page : RDM_GRANULE;
+}
+
 /* Fills the pool from config, RDMALLOC_CONF and the defaults, in this order. */
 static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *config)
 {
 	static const struct rdm_pool_config none = RDM_POOL_CONFIG_INIT;
 	const struct rdm_conf *conf = rdm_conf();
 	struct rdm_memory_kind *kind = &pool->slabs.kind;
-	size_t page;
+	size_t least;
 
 	config = config ? config : &none;
 	if (!check_config(config))
@@ -91,9 +98,10 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 		pool->slabs.fork = RDM_FORK_HOLE;
 	if (!check_kind(kind))
 		return false;
-	page = rdm_prepare_page_size(kind);
-	if (page > RDM_GRANULE)
-		pool->slab_size = (pool->slab_size + page - 1) & ~(page - 1);
+	least = smallest_slab(kind);
+	pool->slab_size = (pool->slab_size + least - 1) & ~(least - 1);
+	if (pool->limit && pool->limit < least)
+		return bad_field("limit is smaller than a huge page");
 	snprintf(pool->name, sizeof(pool->name), "%s", config->name ? config->name : "unnamed");
 	return true;
 }
@@ -148,33 +156,21 @@ rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 	return rdm_quiesce_leave(error) ? NULL : pool;
 }
 
-/* The blocks are gone. 0 or errno: then some slabs are in quarantine. */
+/*
+ * Whatever is carved: in a child, threads that are gone had runs in their hands
+ * that are not recorded as live. 0 or errno: then some slabs are in quarantine.
+ */
 static int return_everything(struct rdm_pool *pool)
 {
 	int error;
 
+	rdm_arena_reset(&pool->arena);
 	rdm_arena_purge(&pool->arena);
+	rdm_slabs_uncarve_all(&pool->slabs);
 	error = rdm_slabs_trim(&pool->slabs, 0);
 	if (!error)
 		rdm_slabs_close_rails(&pool->slabs, false);
 	return error;
-}
-
-static size_t count_live(struct rdm_pool *pool, size_t *bytes)
-{
-	const struct rdm_slab *slab;
-	size_t blocks = 0;
-
-	*bytes = 0;
-	rdm_slabs_lock(&pool->slabs);
-	TAILQ_FOREACH (slab, &pool->slabs.slabs, link) {
-		size_t here;
-
-		blocks += rdm_live_count(slab, &here);
-		*bytes += here;
-	}
-	rdm_slabs_unlock(&pool->slabs);
-	return blocks;
 }
 
 static void unlist(struct rdm_pool *pool)
@@ -193,7 +189,7 @@ int rdm_pool_destroy(rdm_pool *pool)
 
 	if (!rdm_pool_check(pool, "rdm_pool_destroy") || !rdm_quiesce_enter("rdm_pool_destroy"))
 		return -1;
-	blocks = count_live(pool, &bytes);
+	blocks = rdm_live_total(&pool->slabs, &bytes);
 	if (blocks) {
 		rdm_log(RDM_LOG_ERROR,
 			"rdm_pool_destroy: pool %s has %zu live blocks (%zu bytes): free them, or "
@@ -221,9 +217,6 @@ int rdm_pool_reset(rdm_pool *pool)
 	rdm_slabs_lock(&pool->slabs);
 	rdm_live_forget(&pool->slabs);
 	rdm_slabs_unlock(&pool->slabs);
-	rdm_arena_reset(&pool->arena);
-	rdm_arena_purge(&pool->arena);
-	rdm_slabs_uncarve_all(&pool->slabs);
 	error = return_everything(pool);
 	if (!error)
 		atomic_store(&pool->inherited, false);
@@ -251,13 +244,15 @@ static int adopt(struct rdm_pool *pool)
 	return rdm_slabs_adopt(&pool->slabs);
 }
 
-static int check_max_length(const struct rdm_rail *rail)
+static int check_max_length(const struct rdm_pool *pool, const struct rdm_rail *rail)
 {
-	if (!rail->registrar.max_len || rail->registrar.max_len >= RDM_GRANULE)
+	size_t least = smallest_slab(&pool->slabs.kind);
+
+	if (!rail->registrar.max_len || rail->registrar.max_len >= least)
 		return 0;
 	rdm_log(RDM_LOG_ERROR,
-		"%s registers at most %zu bytes at a time, a slab has 2 MiB at least",
-		rail->registrar.name, rail->registrar.max_len);
+		"%s registers at most %zu bytes at a time, a slab of pool %s has %zu MiB at least",
+		rail->registrar.name, rail->registrar.max_len, pool->name, least >> 20);
 	return EFBIG;
 }
 
@@ -265,7 +260,7 @@ static int check_max_length(const struct rdm_rail *rail)
 static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 {
 	int slot = free_rail(pool);
-	int error = slot < 0 ? ENOSPC : check_max_length(rail);
+	int error = slot < 0 ? ENOSPC : check_max_length(pool, rail);
 
 	if (error == ENOSPC)
 		rdm_log(RDM_LOG_ERROR, "pool %s has %d rails already", pool->name, RDM_RAILS_MAX);
@@ -372,14 +367,12 @@ static int refuse_limit(struct rdm_pool *pool, size_t length)
 /* Bytes of the slab to make for a run of `size`, 0 when the limit forbids it. */
 static size_t slab_length(const struct rdm_pool *pool, size_t size)
 {
-	size_t granule = rdm_prepare_page_size(&pool->slabs.kind);
+	size_t granule = smallest_slab(&pool->slabs.kind);
 	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
 	size_t room = !pool->limit ? SIZE_MAX : pool->limit > used ? pool->limit - used : 0;
 	size_t max = rdm_slabs_max_length(&pool->slabs);
 	size_t length, most;
 
-	if (granule < RDM_GRANULE)
-		granule = RDM_GRANULE;
 	length = (size + granule - 1) & ~(granule - 1);
 	most = (room < max ? room : max) & ~(granule - 1);
 	if (length > most)
@@ -405,9 +398,22 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	if (!length)
 		return refuse_limit(pool, size);
 	error = rdm_slabs_add(&pool->slabs, length, align > page ? align : page);
-	if (!error)
-		pool->complained = false;
-	return error;
+	if (error)
+		return error;
+	pool->complained = false;
+	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	change_regions(pool);
+	return 0;
+}
+
+/* Gives back empty slabs that are too short for what is wanted. True if there were any. */
+static bool trim_idle(struct rdm_pool *pool)
+{
+	size_t before = pool->slabs.bytes;
+
+	rdm_slabs_trim(&pool->slabs, 0);
+	change_regions(pool);
+	return pool->slabs.bytes < before;
 }
 
 static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
@@ -422,11 +428,12 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	rdm_arena_purge(&pool->arena);
 	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
-	/* Empty slabs that are too short count towards the limit. */
+	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
 	if (!slab_length(pool, want->size))
-		rdm_slabs_trim(&pool->slabs, 0);
+		trim_idle(pool);
 	error = add_slab(pool, want->size, want->align);
-	change_regions(pool);
+	if (error && trim_idle(pool))
+		error = add_slab(pool, want->size, want->align);
 	return error;
 }
 
@@ -443,11 +450,11 @@ static int reserve(struct rdm_pool *pool, size_t bytes)
 
 	if (atomic_load(&pool->inherited))
 		return refuse_inherited(pool);
-	if (bytes > rdm_reserve.size) {
+	if (bytes > rdm_reserve_size()) {
 		rdm_log(RDM_LOG_ERROR,
 			"rdm_pool_reserve: %zu MiB is more than the reserve of %zu MiB: set "
 			"RDMALLOC_CONF=reserve:SIZE",
-			bytes >> 20, rdm_reserve.size >> 20);
+			bytes >> 20, rdm_reserve_size() >> 20);
 		return ENOMEM;
 	}
 	if (pool->limit && bytes > pool->limit)
@@ -464,7 +471,6 @@ int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
 	if (!rdm_pool_check(pool, "rdm_pool_reserve") || !rdm_quiesce_enter("rdm_pool_reserve"))
 		return -1;
 	error = reserve(pool, bytes);
-	change_regions(pool);
 	return rdm_quiesce_leave(error);
 }
 

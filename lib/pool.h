@@ -27,7 +27,8 @@ struct rdm_pool {
 	size_t limit;
 	struct rdm_slab_set slabs;
 	struct rdm_arena arena;
-	_Atomic unsigned generation; /* goes up when there may be new room or other regions */
+	_Atomic unsigned generation; /* goes up when there is new room */
+	unsigned regions;            /* goes up when slabs come and go; under the quiesce lock */
 	_Atomic bool inherited;
 	bool complained; /* that it cannot grow, since it last did; under the quiesce lock */
 };

@@ -21,6 +21,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 1U
 #endif
@@ -63,13 +66,11 @@ static int check_thp(void)
 static int check_node(int node)
 {
 #ifdef HAVE_NUMA
-	if (numa_available() < 0 || node > numa_max_node()) {
-		rdm_log(RDM_LOG_ERROR,
-			"there is no NUMA node %d here (the last is %d): see numactl -H", node,
-			numa_available() < 0 ? -1 : numa_max_node());
-		return ENOTSUP;
-	}
-	return 0;
+	if (numa_available() >= 0 && node <= numa_max_node() &&
+	    numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)node))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "there is no NUMA node %d with memory here: see numactl -H", node);
+	return ENOTSUP;
 #else
 	rdm_log(RDM_LOG_ERROR, "NUMA node %d: this rdmalloc was built --without-numa", node);
 	return ENOTSUP;
@@ -99,22 +100,45 @@ static int map_anon(void *addr, size_t length)
 	return errno;
 }
 
+/* A MAP_FIXED that failed may have unmapped what was there: 0, or EADDRINUSE. */
+static int mend_reserve(void *addr, size_t length)
+{
+	void *got = mmap(addr, length, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (got == addr)
+		return 0;
+	if (got != MAP_FAILED)
+		munmap(got, length);
+	return EADDRINUSE;
+}
+
 static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
 	bool huge = kind->pages == RDM_PAGES_1G;
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB |
-		    (huge ? HUGETLB_1G : HUGETLB_2M);
-	int error;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (huge ? HUGETLB_1G : HUGETLB_2M);
+	/* Elsewhere first, so that a failure leaves the reserve as it is. Without
+	 * NORESERVE: too few pages is an error here, not SIGBUS later. */
+	void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
 
-	/* Without NORESERVE: too few pages is an error here, not SIGBUS later. */
-	if (mmap(addr, length, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED)
+	if (memory == MAP_FAILED) {
+		int error = errno;
+
+		rdm_log(RDM_LOG_ERROR,
+			"no hugetlb pages for a slab of %zu MiB (%s): raise "
+			"/sys/kernel/mm/hugepages/hugepages-%skB/nr_hugepages",
+			length >> 20, strerror(error), huge ? "1048576" : "2048");
+		return error;
+	}
+	if (mremap(memory, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, addr) == addr)
 		return 0;
-	error = errno;
-	rdm_log(RDM_LOG_ERROR,
-		"no hugetlb pages for a slab of %zu MiB (%s): raise "
-		"/sys/kernel/mm/hugepages/hugepages-%skB/nr_hugepages",
-		length >> 20, strerror(error), huge ? "1048576" : "2048");
-	return error;
+	/* Before 5.16 hugetlb memory cannot be moved. */
+	munmap(memory, length);
+	if (mmap(addr, length, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0) == addr)
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "no hugetlb pages for a slab of %zu MiB: somebody was faster",
+		length >> 20);
+	return mend_reserve(addr, length) ? EADDRINUSE : ENOMEM;
 }
 
 /* The descriptor is closed at once: the child must not inherit it, and nobody can close it for us. */
@@ -202,14 +226,25 @@ __attribute__((noinline)) void rdm_prepare_dirty(void *addr, size_t length)
 		__atomic_fetch_add((uint8_t *)addr + i, nothing, __ATOMIC_RELAXED);
 }
 
+static int dontfork(void *addr, size_t length)
+{
+	if (rdm_ablated(RDM_ABLATE_DONTFORK) || !madvise(addr, length, MADV_DONTFORK))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on a slab: %s", strerror(errno));
+	return errno;
+}
+
+void rdm_prepare_protect(void *addr, size_t length)
+{
+	dontfork(addr, length);
+}
+
 static int protect_and_write(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
-	int error;
+	int error = dontfork(addr, length);
 
-	if (!rdm_ablated(RDM_ABLATE_DONTFORK) && madvise(addr, length, MADV_DONTFORK)) {
-		rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on a slab: %s", strerror(errno));
-		return errno;
-	}
+	if (error)
+		return error;
 	/* EINVAL: a kernel without KSM. */
 	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
 		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
@@ -244,5 +279,10 @@ int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *k
 {
 	int error = map_anon(addr, length);
 
-	return error ? error : protect_and_write(addr, length, kind);
+	if (!error)
+		error = protect_and_write(addr, length, kind);
+	/* It goes on as memory that this process's children inherit. */
+	if (error && madvise(addr, length, MADV_DOFORK))
+		rdm_log(RDM_LOG_ERROR, "madvise(MADV_DOFORK): %s", strerror(errno));
+	return error;
 }

@@ -29,11 +29,17 @@ size_t rdm_prepare_page_size(const struct rdm_memory_kind *kind);
 /* 0, or ENOTSUP with a log line when this machine has no such thing. */
 int rdm_prepare_check(const struct rdm_memory_kind *kind);
 
-/* Maps memory at these addresses of the reserve and prepares it. 0 or errno. */
+/*
+ * Maps memory at these addresses of the reserve and prepares it. 0 or errno;
+ * EADDRINUSE: it failed, and somebody else has got the addresses meanwhile.
+ */
 int rdm_prepare(void *addr, size_t length, const struct rdm_memory_kind *kind);
 
-/* Prepares memory that is mapped already and keeps what is in it. 0 or errno. */
+/* Prepares a child's memory, which is mapped, and keeps what is in it. 0 or errno. */
 int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *kind);
+
+/* Only the first step, again, after a stranger may have undone it. */
+void rdm_prepare_protect(void *addr, size_t length);
 
 /* Writes to each base page without changing it, also while others use it. */
 void rdm_prepare_dirty(void *addr, size_t length);

@@ -14,8 +14,8 @@ static void explain(const struct rdm_rail *rail, size_t length, int error)
 	if ((error == ENOMEM || error == EPERM || error == EAGAIN) &&
 	    !getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY)
 		rdm_log(RDM_LOG_ERROR,
-			"%s: cannot register a slab of %zu MiB (%s): RLIMIT_MEMLOCK is %llu KiB for all "
-			"that is pinned: raise it with `ulimit -l`",
+			"%s: cannot register a slab of %zu MiB (%s); RLIMIT_MEMLOCK is %llu KiB for all "
+			"that is pinned: if that is why, raise it with `ulimit -l`",
 			rail->registrar.name, length >> 20, strerror(error),
 			(unsigned long long)limit.rlim_cur >> 10);
 	else

@@ -44,7 +44,7 @@ static void write_regions(const struct rdm_pool *pool, int rail, size_t count, c
 		.magic = htobe32(MAGIC),
 		.version = htobe16(VERSION),
 		.region_bytes = htobe16(sizeof(struct region)),
-		.generation = htobe32(rdm_pool_generation(pool)),
+		.generation = htobe32(pool->regions),
 		.count = htobe32((uint32_t)count),
 	};
 	const struct rdm_slab *slab;

@@ -25,6 +25,7 @@ struct rdm_reserve rdm_reserve;
 
 static struct rdm_sidetable taken_table, kept_table;
 static size_t granules;
+static size_t opened; /* bytes mapped, published or not */
 static size_t lowest_free;
 static size_t kept_granules;
 
@@ -40,7 +41,7 @@ static unsigned long *kept(void)
 
 static size_t granule_of(const void *addr)
 {
-	return ((uintptr_t)addr - rdm_reserve.base) >> RDM_GRANULE_SHIFT;
+	return rdm_reserve_distance(addr) >> RDM_GRANULE_SHIFT;
 }
 
 static char *granule_address(size_t granule)
@@ -55,7 +56,7 @@ static size_t wanted_size(void)
 	size_t size = 64 * GIB;
 	struct rlimit limit;
 
-	if (conf->reserve_given)
+	if (conf->reserve)
 		return (conf->reserve + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1);
 	while (size < 2 * memory)
 		size *= 2;
@@ -104,46 +105,53 @@ static int mark_dontfork(void *addr, size_t length)
 	return madvise(addr, length, MADV_DONTFORK) ? errno : 0;
 }
 
-int rdm_reserve_open(void)
+static char *map_what_is_possible(size_t wanted, size_t *size)
 {
-	size_t wanted = wanted_size();
-	size_t size = wanted;
 	char *base;
-	int error;
 
-	if (rdm_reserve.size)
-		return 0;
-	while (!(base = map_aligned(size)) && size > SMALLEST)
-		size /= 2;
-	if (!base) {
+	for (*size = wanted; !(base = map_aligned(*size)) && *size > SMALLEST;)
+		*size = (*size / 2) & ~(RDM_GRANULE - 1);
+	if (!base)
 		rdm_log(RDM_LOG_ERROR,
-			"cannot reserve even %zu MiB of addresses: raise RLIMIT_AS (ulimit -v)",
-			size >> 20);
-		return ENOMEM;
-	}
-	size &= ~(RDM_GRANULE - 1);
-	if (size < wanted)
+			"cannot reserve even %zu MiB of addresses (%s): raise RLIMIT_AS (ulimit -v), or "
+			"RLIMIT_MEMLOCK (ulimit -l) after mlockall(MCL_FUTURE)",
+			*size >> 20, strerror(errno));
+	else if (*size < wanted)
 		rdm_log(RDM_LOG_WARN,
 			"the reserve is %zu MiB instead of %zu: raise RLIMIT_AS (ulimit -v) for more",
-			size >> 20, wanted >> 20);
-	error = mark_dontfork(base, size);
+			*size >> 20, wanted >> 20);
+	return base;
+}
+
+int rdm_reserve_open(size_t *size)
+{
+	char *base = map_what_is_possible(wanted_size(), size);
+	int error;
+
+	if (!base)
+		return ENOMEM;
+	atomic_store(&rdm_reserve.base, (uintptr_t)base);
+	opened = *size;
+	error = mark_dontfork(base, *size);
 	if (!error)
-		error = map_tables(size);
-	if (error) {
-		munmap(base, size);
+		error = map_tables(*size);
+	if (error)
 		rdm_reserve_close();
-		return error;
-	}
-	granules = size >> RDM_GRANULE_SHIFT;
-	rdm_reserve = (struct rdm_reserve){ .base = (uintptr_t)base, .size = size };
-	return 0;
+	else
+		granules = *size >> RDM_GRANULE_SHIFT;
+	return error;
+}
+
+void rdm_reserve_publish(void)
+{
+	atomic_store_explicit(&rdm_reserve.size, opened, memory_order_release);
 }
 
 void rdm_reserve_close(void)
 {
-	if (rdm_reserve.size)
-		munmap((void *)rdm_reserve.base, rdm_reserve.size);
-	rdm_reserve = (struct rdm_reserve){ 0 };
+	munmap((void *)atomic_load(&rdm_reserve.base), opened);
+	atomic_store(&rdm_reserve.base, 0);
+	opened = 0;
 	rdm_sidetable_unmap(&taken_table);
 	rdm_sidetable_unmap(&kept_table);
 }
@@ -201,7 +209,7 @@ static void for_each_own_run(void (*call)(void *addr, size_t length))
 {
 	size_t first = 0;
 
-	if (!rdm_reserve.size)
+	if (!rdm_reserve_size())
 		return;
 	if (!kept_granules) {
 		call((void *)rdm_reserve.base, rdm_reserve.size);
@@ -225,21 +233,42 @@ static void assert_dontfork(void *addr, size_t length)
 			error);
 }
 
+/* Something is at this granule in a child whose hole was not empty. */
+static void settle_granule(char *addr)
+{
+	size_t granule = granule_of(addr);
+
+	if (rdm_bits_next(taken(), granule + 1, granule, true) == granule) {
+		rdm_log(RDM_LOG_WARN,
+			"fork: somebody undid MADV_DONTFORK during fork(): the child had inherited a slab");
+		if (mmap(addr, RDM_GRANULE, PROT_NONE, BLANK_FLAGS | MAP_FIXED, -1, 0) ==
+		    MAP_FAILED)
+			rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
+	} else {
+		/* Another library's child handler was faster; no pointer of ours leads there. */
+		rdm_bits_assign(taken(), granule, 1, true);
+		rdm_reserve_keep(addr, RDM_GRANULE, true);
+	}
+}
+
 static void map_again(void *addr, size_t length)
 {
 	void *got = mmap(addr, length, PROT_NONE, BLANK_FLAGS | MAP_FIXED_NOREPLACE, -1, 0);
+	size_t half = (length / 2 + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1);
 
 	if (got == addr)
 		return;
+	if (got == MAP_FAILED && errno != EEXIST)
+		rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
 	/* Before 4.17 the address is only a hint. */
 	if (got != MAP_FAILED)
 		munmap(got, length);
-	else if (errno == EEXIST)
-		rdm_log(RDM_LOG_WARN,
-			"fork: somebody undid MADV_DONTFORK during fork(): the child had inherited slabs");
-	if (mmap(addr, length, PROT_NONE, BLANK_FLAGS | MAP_FIXED, -1, 0) == MAP_FAILED)
-		rdm_die("fork: the child cannot map its hole again (%s): stale pointers would alias",
-			strerror(errno));
+	if (length == RDM_GRANULE) {
+		settle_granule(addr);
+		return;
+	}
+	map_again(addr, half);
+	map_again((char *)addr + half, length - half);
 }
 
 void rdm_reserve_prefork(void)

@@ -12,6 +12,7 @@
  * Called by slab.c under the quiesce lock, which guards it, and by fork.c.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,18 +21,35 @@
 #define RDM_GRANULE ((size_t)1 << RDM_GRANULE_SHIFT)
 
 struct rdm_reserve {
-	uintptr_t base;
-	size_t size;
+	_Atomic uintptr_t base;
+	_Atomic size_t size; /* 0 until the tables beside the reserve are there, too */
 };
 extern struct rdm_reserve rdm_reserve;
 
-static inline bool rdm_reserve_has(const void *p)
+static inline size_t rdm_reserve_size(void)
 {
-	return (uintptr_t)p - rdm_reserve.base < rdm_reserve.size;
+	return atomic_load_explicit(&rdm_reserve.size, memory_order_acquire);
 }
 
-/* Makes the reserve, once. 0 or an errno value. */
-int rdm_reserve_open(void);
+/* How far p is from the start; less than the size for what is in the reserve. */
+static inline uintptr_t rdm_reserve_distance(const void *p)
+{
+	return (uintptr_t)p - atomic_load_explicit(&rdm_reserve.base, memory_order_relaxed);
+}
+
+static inline bool rdm_reserve_has(const void *p)
+{
+	/* The size first: it is published last. */
+	size_t size = rdm_reserve_size();
+
+	return rdm_reserve_distance(p) < size;
+}
+
+/* Makes the reserve and says how long it is. 0 or an errno value. */
+int rdm_reserve_open(size_t *size);
+/* From now on it is there for everybody. */
+void rdm_reserve_publish(void);
+/* Undoes open; it has not been published. */
 void rdm_reserve_close(void);
 
 /* Addresses for a slab, multiples of the granule; NULL when there are none. */

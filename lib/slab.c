@@ -13,14 +13,20 @@
 
 int rdm_slabs_open_reserve(void)
 {
-	int error = rdm_reserve_open();
+	size_t size;
+	int error;
 
+	if (rdm_reserve_size())
+		return 0;
+	error = rdm_reserve_open(&size);
 	if (error)
 		return error;
-	error = rdm_keymap_open();
+	error = rdm_keymap_open(size);
 	if (!error)
-		error = rdm_state_open();
-	if (error) {
+		error = rdm_state_open(size);
+	if (!error) {
+		rdm_reserve_publish();
+	} else {
 		rdm_log(RDM_LOG_ERROR,
 			"no address space for the tables beside the reserve: raise RLIMIT_AS "
 			"(ulimit -v) or set RDMALLOC_CONF=reserve:SIZE");
@@ -132,8 +138,11 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	size_t words = (pages + RDM_BITS_WORD - 1) / RDM_BITS_WORD;
 	struct rdm_slab *slab = rdm_meta_alloc(sizeof(*slab) + words * sizeof(slab->carved[0]));
 
-	if (!slab)
+	if (!slab) {
+		rdm_log(RDM_LOG_ERROR, "no memory for the record of a slab of %zu MiB",
+			length >> 20);
 		return NULL;
+	}
 	slab->set = set;
 	slab->length = length;
 	slab->pages = slab->free_pages = pages;
@@ -163,13 +172,19 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
 	if (!slab->base) {
 		rdm_log(RDM_LOG_ERROR,
 			"the reserve of %zu MiB has no room for %zu MiB: set RDMALLOC_CONF=reserve:SIZE",
-			rdm_reserve.size >> 20, length >> 20);
+			rdm_reserve_size() >> 20, length >> 20);
 		rdm_meta_free(slab);
 		return ENOMEM;
 	}
 	error = rdm_state_cover(slab->base + length);
 	if (!error)
 		error = rdm_prepare(slab->base, length, &set->kind);
+	if (error == EADDRINUSE) {
+		/* Somebody else's memory is there now: leave it alone for ever. */
+		rdm_reserve_keep(slab->base, length, true);
+		rdm_meta_free(slab);
+		return ENOMEM;
+	}
 	if (!error)
 		error = register_with_all(slab);
 	if (error) {
@@ -202,7 +217,7 @@ static bool unlink_if_idle(struct rdm_slab *slab, size_t keep)
 
 	pthread_mutex_lock(&set->lock);
 	idle = slab->quarantined ||
-	       (slab->free_pages == slab->pages && set->bytes >= keep + slab->length);
+	       (slab->free_pages == slab->pages && set->bytes - slab->length >= keep);
 	if (idle)
 		unlink_slab(slab);
 	pthread_mutex_unlock(&set->lock);
@@ -249,8 +264,6 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 		if (error)
 			break;
 	}
-	if (error)
-		rdm_slabs_detach(set, rail);
 	return error;
 }
 
@@ -265,6 +278,9 @@ int rdm_slabs_detach(struct rdm_slab_set *set, int rail)
 
 		if (failed)
 			error = failed;
+		/* ibv_dereg_mr() may have called madvise(MADV_DOFORK). */
+		else if (!slab->inherited)
+			rdm_prepare_protect(slab->base, slab->length);
 	}
 	return error;
 }
@@ -285,10 +301,10 @@ int rdm_slabs_adopt(struct rdm_slab_set *set)
 
 		if (!slab->inherited)
 			continue;
-		rdm_reserve_keep(slab->base, slab->length, false);
 		error = rdm_prepare_again(slab->base, slab->length, &set->kind);
 		if (error)
 			return error;
+		rdm_reserve_keep(slab->base, slab->length, false);
 		slab->inherited = false;
 	}
 	return 0;
@@ -324,7 +340,8 @@ static void *carve_at(struct rdm_slab_set *set, char *at, size_t run)
 	struct rdm_slab *slab = rdm_keymap_slab(at);
 	size_t first;
 
-	if (!slab || slab->set != set || slab->quarantined)
+	/* The run before it holds its slab; the next slab may be on its way out. */
+	if (!slab || slab != rdm_keymap_slab(at - 1) || slab->set != set)
 		return NULL;
 	first = (size_t)(at - slab->base) >> rdm_state.page_shift;
 	if (run > slab->pages - first ||

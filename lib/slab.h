@@ -72,7 +72,7 @@ int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep);
 /* After the arena has let go of everything: ends the runs that had bypassed it. */
 void rdm_slabs_uncarve_all(struct rdm_slab_set *set);
 
-/* Fills the slot of `rail`, which is open, for all slabs. 0 or errno: then none has it. */
+/* Registers all slabs with a rail that is open. 0 or errno: then some are to be detached. */
 int rdm_slabs_attach(struct rdm_slab_set *set, int rail);
 int rdm_slabs_detach(struct rdm_slab_set *set, int rail);
 

@@ -2,6 +2,7 @@
 #include "snapshot.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -75,9 +76,9 @@ void rdm_snapshot_prefork(struct rdm_slab_set *set)
 			copy_live(slab, slab->shadow);
 		else
 			rdm_log(RDM_LOG_ERROR,
-				"fork: no memory to copy the slab %p of %zu MiB (%s): the child gets a "
+				"fork: no memory to copy the slab %p of %zu MiB (errno %d): the child gets a "
 				"hole there",
-				(void *)slab->base, slab->length >> 20, strerror(errno));
+				(void *)slab->base, slab->length >> 20, errno);
 	}
 }
 
@@ -92,20 +93,25 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 	}
 }
 
-static void place(struct rdm_slab *slab, enum rdm_fork_policy policy)
+static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
 {
-	int failed = 0;
-
 	if (slab->shadow)
-		failed = mremap(slab->shadow, slab->length, slab->length,
-				MREMAP_MAYMOVE | MREMAP_FIXED, slab->base) == MAP_FAILED;
-	else if (policy == RDM_FORK_ZERO)
-		failed = mprotect(slab->base, slab->length, PROT_READ | PROT_WRITE);
-	if (failed)
-		rdm_log(RDM_LOG_ERROR,
-			"fork: the child cannot have its memory at slab %p (%s): it gets a hole there",
-			(void *)slab->base, strerror(errno));
-	slab->shadow = NULL;
+		return mremap(slab->shadow, slab->length, slab->length,
+			      MREMAP_MAYMOVE | MREMAP_FIXED, slab->base) == slab->base;
+	if (policy == RDM_FORK_ZERO)
+		return !mprotect(slab->base, slab->length, PROT_READ | PROT_WRITE);
+	return true;
+}
+
+/* The hole, whatever a failed placement has left there. */
+static void place_hole(struct rdm_slab *slab)
+{
+	rdm_log(RDM_LOG_ERROR,
+		"fork: the child cannot have its memory at slab %p (errno %d): it gets a hole there",
+		(void *)slab->base, errno);
+	if (mmap(slab->base, slab->length, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+		rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
 }
 
 void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
@@ -116,7 +122,9 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 		atomic_store(&slab->keyed, 0);
 		if (slab->inherited)
 			continue;
-		place(slab, set->fork);
+		if (!place(slab, set->fork))
+			place_hole(slab);
+		slab->shadow = NULL;
 		slab->inherited = true;
 		rdm_reserve_keep(slab->base, slab->length, true);
 	}

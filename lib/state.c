@@ -10,16 +10,13 @@ struct rdm_state rdm_state;
 
 static struct rdm_sidetable unit_table, page_table;
 
-int rdm_state_open(void)
+int rdm_state_open(size_t reserve)
 {
 	unsigned shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
-	int error;
+	int error = rdm_sidetable_map(&unit_table, reserve >> RDM_UNIT_SHIFT);
 
-	if (rdm_state.units)
-		return 0;
-	error = rdm_sidetable_map(&unit_table, rdm_reserve.size >> RDM_UNIT_SHIFT);
 	if (!error)
-		error = rdm_sidetable_map(&page_table, rdm_reserve.size >> shift);
+		error = rdm_sidetable_map(&page_table, reserve >> shift);
 	if (error) {
 		rdm_state_close();
 		return error;
@@ -39,7 +36,7 @@ void rdm_state_close(void)
 
 int rdm_state_cover(const void *end)
 {
-	size_t distance = (uintptr_t)end - rdm_reserve.base;
+	size_t distance = rdm_reserve_distance(end);
 	int error = rdm_sidetable_cover(&unit_table, distance >> RDM_UNIT_SHIFT);
 
 	if (!error)
@@ -66,7 +63,7 @@ char *rdm_state_next(char *from, const char *end, unsigned *state)
 	size_t page = (size_t)1 << rdm_state.page_shift;
 
 	while (from < end) {
-		uintptr_t distance = (uintptr_t)from - rdm_reserve.base;
+		uintptr_t distance = rdm_reserve_distance(from);
 		size_t unit = distance >> RDM_UNIT_SHIFT;
 		size_t units = (page - (distance & (page - 1))) >> RDM_UNIT_SHIFT;
 		size_t hit;

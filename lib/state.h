@@ -43,7 +43,7 @@ static inline bool rdm_state_on_page(uintptr_t distance)
 
 static inline void rdm_state_set(const void *p, unsigned state)
 {
-	uintptr_t distance = (uintptr_t)p - rdm_reserve.base;
+	uintptr_t distance = rdm_reserve_distance(p);
 	bool fills_page = rdm_state_block_size(state) >> rdm_state.page_shift;
 	_Atomic uint8_t *byte = fills_page && rdm_state_on_page(distance) ?
 					&rdm_state.pages[distance >> rdm_state.page_shift] :
@@ -55,7 +55,7 @@ static inline void rdm_state_set(const void *p, unsigned state)
 /* The byte that describes a block which starts at p, NULL when none can. */
 static inline _Atomic uint8_t *rdm_state_byte(const void *p)
 {
-	uintptr_t distance = (uintptr_t)p - rdm_reserve.base;
+	uintptr_t distance = rdm_reserve_distance(p);
 
 	if (distance & (RDM_UNIT - 1))
 		return NULL;
@@ -91,7 +91,7 @@ static inline unsigned rdm_state_take(const void *p)
 char *rdm_state_next(char *from, const char *end, unsigned *state);
 
 /* 0 or an errno value. */
-int rdm_state_open(void);
+int rdm_state_open(size_t reserve);
 void rdm_state_close(void);
 /* Makes the bytes of all addresses below `end` usable. 0 or an errno value. */
 int rdm_state_cover(const void *end);

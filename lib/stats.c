@@ -14,15 +14,11 @@ static void count_slabs(struct rdm_slab_set *set, struct rdm_stats *stats)
 	const struct rdm_slab *slab;
 
 	rdm_slabs_lock(set);
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		size_t bytes;
-
+	TAILQ_FOREACH (slab, &set->slabs, link)
 		stats->slabs += !slab->quarantined;
-		stats->live_blocks += rdm_live_count(slab, &bytes);
-		stats->live_bytes += bytes;
-	}
 	stats->carved_bytes = set->carved_pages << rdm_state.page_shift;
 	rdm_slabs_unlock(set);
+	stats->live_blocks = rdm_live_total(set, &stats->live_bytes);
 }
 
 int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)

@@ -14,6 +14,10 @@
 #include <liburing.h>
 
 #define DEFAULT_SLOTS 1024
+/* IORING_MAX_REG_BUFFERS (io_uring/rsrc.c). */
+#define MAX_SLOTS (1U << 14)
+/* IORING_SETUP_SINGLE_ISSUER, since Linux 6.0. */
+#define SINGLE_ISSUER (1U << 12)
 /* A fixed buffer has 1 GiB at most (io_uring/rsrc.c, io_buffer_validate). */
 #define MAX_LENGTH ((size_t)1 << 30)
 
@@ -79,17 +83,31 @@ int rdm_rail_open_uring(struct rdm_rail *rail, struct io_uring *ring, unsigned s
 		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_uring: the ring is NULL");
 		return EINVAL;
 	}
+	if (slots > MAX_SLOTS) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_uring: %u slots, there can be %u at most",
+			slots, MAX_SLOTS);
+		return EINVAL;
+	}
+	/* Whoever allocates may have to register. */
+	if (ring->flags & SINGLE_ISSUER) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_add_uring: the ring is IORING_SETUP_SINGLE_ISSUER, but "
+			"any thread may make a slab");
+		return EINVAL;
+	}
 	slots = slots ? slots : DEFAULT_SLOTS;
 	uring = rdm_meta_alloc(sizeof(*uring) + ((size_t)slots + 63) / 64 * sizeof(long));
-	if (!uring)
+	if (!uring) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_uring: no memory for the rail's own record");
 		return ENOMEM;
+	}
 	uring->ring = ring;
 	uring->slots = slots;
 	error = -io_uring_register_buffers_sparse(ring, slots);
 	if (error) {
 		rdm_log(RDM_LOG_ERROR,
 			"rdm_pool_add_uring: no table of %u fixed buffers (%s): it needs Linux 5.19, a "
-			"ring without registered buffers, and 16,384 slots at most",
+			"ring without registered buffers",
 			slots, strerror(error));
 		rdm_meta_free(uring);
 		/* What a kernel says to a flag that it does not know. */

@@ -75,8 +75,10 @@ int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
 		return error;
 	}
 	verbs = rdm_meta_alloc(sizeof(*verbs));
-	if (!verbs)
+	if (!verbs) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: no memory for the rail's own record");
 		return ENOMEM;
+	}
 	protect_driver_queues();
 	*verbs = (struct verbs_rail){ .pd = pd, .access = access };
 	rail->registrar = (struct rdm_registrar){
