@@ -359,7 +359,8 @@ static int refuse_limit(struct rdm_pool *pool, size_t length)
 	if (!pool->complained)
 		rdm_log(RDM_LOG_WARN,
 			"pool %s has %zu MiB of slabs, %zu MiB more would pass its limit of %zu MiB",
-			pool->name, pool->slabs.bytes >> 20, length >> 20, pool->limit >> 20);
+			pool->name, pool->slabs.bytes >> 20,
+			(length + RDM_GRANULE - 1) >> RDM_GRANULE_SHIFT << 1, pool->limit >> 20);
 	pool->complained = true;
 	return ENOMEM;
 }

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_TEST_BACKING_H
+#define RDM_TEST_BACKING_H
+
+/* One program for each backing: the build defines T_BACKING. */
+
+#include "support.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef T_BACKING
+#define T_BACKING RDM_BACKING_ANON
+#endif
+
+static inline long hugetlb_pages(long set)
+{
+	FILE *file = fopen("/proc/sys/vm/nr_hugepages", set < 0 ? "re" : "we");
+	long now = -1;
+
+	if (!file)
+		return -1;
+	if (set < 0 ? fscanf(file, "%ld", &now) != 1 : fprintf(file, "%ld\n", set) < 0)
+		now = -1;
+	fclose(file);
+	return now;
+}
+
+/* Goes on in a child; this process restores the machine's setting, whatever happens there. */
+static inline void hugetlb_borrow(long pages)
+{
+	/* The setting is the machine's: one test at a time. */
+	int lock = open("/proc/sys/vm/nr_hugepages", O_RDONLY | O_CLOEXEC);
+	long before;
+	int status = 0;
+	pid_t pid;
+
+	T_CHECK(lock >= 0 && !flock(lock, LOCK_EX));
+	before = hugetlb_pages(-1);
+	hugetlb_pages(before + pages);
+	pid = fork();
+	T_CHECK(pid >= 0);
+	if (!pid)
+		return;
+	T_CHECK(waitpid(pid, &status, 0) == pid);
+	hugetlb_pages(before);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : T_FAIL);
+}
+
+/* The backing's pages are there, or the test is skipped. */
+static inline unsigned t_backing(void)
+{
+	enum { NEED = 48 };
+	char line[128];
+	long unused = 0, size = 0;
+	FILE *meminfo;
+
+	if (T_BACKING != RDM_BACKING_HUGETLB)
+		return T_BACKING;
+	hugetlb_borrow(NEED);
+	meminfo = fopen("/proc/meminfo", "re");
+	T_CHECK(meminfo);
+	while (fgets(line, sizeof(line), meminfo)) {
+		sscanf(line, "HugePages_Free: %ld", &unused);
+		sscanf(line, "Hugepagesize: %ld", &size);
+	}
+	fclose(meminfo);
+	if (unused < NEED || size * 1024 != (long)T_SLAB)
+		t_skip("%ld free hugetlb pages of %ld KiB, the test needs %d of 2048 "
+		       "(vm.nr_hugepages)",
+		       unused, size, NEED);
+	return T_BACKING;
+}
+
+static inline const char *t_backing_name(void)
+{
+	return T_BACKING == RDM_BACKING_ANON   ? "anon" :
+	       T_BACKING == RDM_BACKING_SHARED ? "shared" :
+						 "hugetlb";
+}
+
+#endif

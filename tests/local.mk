@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# A test is one name in check_PROGRAMS (its source is the name plus .c) or in
+# dist_check_SCRIPTS. The default LDADD is what ships and cmocka; a test in which
+# a step of the recipe can be dropped says instead
+#     tests_x_y_LDADD = $(STEP_TEST_LIBS)
+# and is named in tests/ablation/run.
+# Exit status: 0 pass, 77 skip, 99 cannot go on, else fail. Before a test or a
+# cmocka case skips, it prints a line "SKIP: reason".
+
+RDM_TEST_LIBS = lib/librdmalloc_test.la probe/librdmprobe.la \
+	$(JEMALLOC_ARCHIVE) $(RAIL_LIBS) $(CMOCKA_LIBS)
+RDM_PUBLIC_LIBS = lib/librdmalloc.la probe/librdmprobe.la \
+	$(RAIL_LIBS) $(CMOCKA_LIBS)
+STEP_TEST_LIBS = tests/libsupport.la $(RDM_TEST_LIBS)
+LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+
+check_LTLIBRARIES += tests/libsupport.la
+tests_libsupport_la_SOURCES = tests/support.c tests/support.h tests/recorder.c
+
+check_PROGRAMS = \
+	tests/unit/api \
+	tests/unit/written \
+	tests/unit/merge \
+	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
+	tests/fork/child_anon tests/fork/child_shared tests/fork/child_hugetlb \
+	tests/fork/dontfork \
+	tests/fork/reassert \
+	tests/fork/quiesce \
+	tests/fork/stress \
+	tests/isolation/metadata \
+	tests/churn/pools \
+	tests/churn/vmas \
+	tests/faults/bad_input \
+	tests/faults/conf \
+	tests/faults/registrar \
+	tests/faults/address_space \
+	tests/load/dlopen \
+	tests/property/shadow
+dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
+if HAVE_URING
+check_PROGRAMS += \
+	tests/faults/memlock \
+	tests/fork/device_anon tests/fork/device_shared tests/fork/device_hugetlb
+endif
+TESTS = $(check_PROGRAMS) $(dist_check_SCRIPTS)
+
+tests_unit_written_LDADD = $(STEP_TEST_LIBS)
+tests_unit_merge_LDADD = $(STEP_TEST_LIBS)
+tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
+tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
+tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)
+tests_property_shadow_SOURCES = \
+	tests/property/shadow.c tests/property/shadow.h tests/property/model.c
+
+tests_fork_policy_anon_SOURCES = tests/fork/policy.c tests/fork/backing.h
+tests_fork_policy_anon_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_ANON
+tests_fork_policy_shared_SOURCES = tests/fork/policy.c tests/fork/backing.h
+tests_fork_policy_shared_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_SHARED
+tests_fork_policy_hugetlb_SOURCES = tests/fork/policy.c tests/fork/backing.h
+tests_fork_policy_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_fork_child_anon_SOURCES = tests/fork/child.c tests/fork/backing.h
+tests_fork_child_anon_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_ANON
+tests_fork_child_shared_SOURCES = tests/fork/child.c tests/fork/backing.h
+tests_fork_child_shared_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_SHARED
+tests_fork_child_hugetlb_SOURCES = tests/fork/child.c tests/fork/backing.h
+tests_fork_child_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_fork_device_anon_SOURCES = tests/fork/device.c tests/fork/backing.h
+tests_fork_device_anon_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_ANON
+tests_fork_device_shared_SOURCES = tests/fork/device.c tests/fork/backing.h
+tests_fork_device_shared_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_SHARED
+tests_fork_device_hugetlb_SOURCES = tests/fork/device.c tests/fork/backing.h
+tests_fork_device_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+
+# Loaded by hand: the program must not be linked with the library.
+check_LTLIBRARIES += tests/load/tls_user.la
+tests_load_tls_user_la_SOURCES = tests/load/tls_user.c
+tests_load_tls_user_la_LDFLAGS = -module -avoid-version -rpath /nowhere
+tests_load_dlopen_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DT_LIBRDMALLOC='"$(abs_top_builddir)/lib/.libs/librdmalloc.so"' \
+	-DT_TLS_USER='"$(abs_top_builddir)/tests/load/.libs/tls_user.so"'
+tests_load_dlopen_LDADD = tests/libsupport.la
+
+# RDM_TEST_QUICK=1 in the environment asks long tests for a small run.
+AM_TESTS_ENVIRONMENT = \
+	RDM_SRCDIR='$(abs_top_srcdir)'; RDM_BUILDDIR='$(abs_top_builddir)'; \
+	RDM_CC='$(CC)'; RDM_CFLAGS='$(CFLAGS)'; RDM_SANITIZER='$(RDM_SANITIZER)'; \
+	CMOCKA_MESSAGE_OUTPUT=TAP; \
+	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
+		CMOCKA_MESSAGE_OUTPUT;
+
+dist_check_SCRIPTS += tests/readme/run
+
+include tests/vm/local.mk

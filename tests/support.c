@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <dirent.h>
+#include <time.h>
+#include <unistd.h>
+
+#if T_TSAN
+const char *__tsan_default_options(void);
+const char *__tsan_default_suppressions(void);
+
+/*
+ * Tests start threads in the child of a threaded parent on purpose, and jemalloc
+ * holds more locks across a fork than the deadlock detector has room for.
+ */
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0:detect_deadlocks=0:report_thread_leaks=0";
+}
+
+/* jemalloc makes its locks anew in a child, where they are held. */
+const char *__tsan_default_suppressions(void)
+{
+	return "mutex:jemalloc/internal/mutex.h\n";
+}
+#endif
+
+static void say(int fd, const char *before, const char *fmt, va_list args)
+{
+	char line[1024];
+	int used = snprintf(line, sizeof(line), "%s", before);
+	int more = vsnprintf(line + used, sizeof(line) - (size_t)used - 1, fmt, args);
+
+	used += more < (int)sizeof(line) - used - 1 ? more : (int)sizeof(line) - used - 2;
+	line[used++] = '\n';
+	(void)!write(fd, line, (size_t)used);
+}
+
+void t_fail(const char *file, int line, const char *fmt, ...)
+{
+	char before[128];
+	va_list args;
+
+	snprintf(before, sizeof(before), "%s:%d: [%d] ", file, line, (int)getpid());
+	va_start(args, fmt);
+	say(STDERR_FILENO, before, fmt, args);
+	va_end(args);
+	_exit(T_FAIL);
+}
+
+void t_skip(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(STDOUT_FILENO, "SKIP: ", fmt, args);
+	va_end(args);
+	_exit(T_SKIP);
+}
+
+void t_say(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say(STDOUT_FILENO, "", fmt, args);
+	va_end(args);
+}
+
+bool t_quick(void)
+{
+	static int quick = -1;
+	const char *value;
+
+	if (quick < 0) {
+		value = getenv("RDM_TEST_QUICK");
+		quick = value && *value && strcmp(value, "0");
+		if (quick)
+			t_say("RDM_TEST_QUICK: a short run");
+	}
+	return quick;
+}
+
+uint64_t t_seed(void)
+{
+	const char *value = getenv("RDM_TEST_SEED");
+	struct timespec now;
+	uint64_t seed;
+
+	if (value && *value) {
+		seed = strtoull(value, NULL, 0);
+	} else {
+		clock_gettime(CLOCK_REALTIME, &now);
+		seed = (uint64_t)now.tv_sec * 1000000007 + (uint64_t)now.tv_nsec;
+	}
+	t_say("RDM_TEST_SEED=%llu", (unsigned long long)seed);
+	return seed;
+}
+
+uint64_t t_rand(struct t_rng *rng)
+{
+	uint64_t z = rng->state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return z ^ (z >> 31);
+}
+
+uint64_t t_below(struct t_rng *rng, uint64_t n)
+{
+	return (uint64_t)((unsigned __int128)t_rand(rng) * n >> 64);
+}
+
+size_t t_log_uniform(struct t_rng *rng, size_t lo, size_t hi)
+{
+	unsigned first = 63 - (unsigned)__builtin_clzl(lo);
+	unsigned last = 63 - (unsigned)__builtin_clzl(hi);
+	size_t base = (size_t)1 << (first + t_below(rng, last - first + 1));
+	size_t n = base + t_below(rng, base);
+
+	return n < lo ? lo : n > hi ? hi : n;
+}
+
+size_t t_page(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* One line of /proc/self/maps at a time; false at the end. */
+static bool next_map(FILE *maps, uintptr_t *lo, uintptr_t *hi, char perms[5])
+{
+	char line[512];
+	unsigned long first, last;
+
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx %4s", &first, &last, perms) == 3) {
+			*lo = first;
+			*hi = last;
+			return true;
+		}
+	return false;
+}
+
+static FILE *open_maps(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+
+	T_CHECKF(maps, "/proc/self/maps: %s", strerror(errno));
+	return maps;
+}
+
+size_t t_vmas(uintptr_t lo, uintptr_t hi)
+{
+	FILE *maps = open_maps();
+	uintptr_t first, last;
+	char perms[5];
+	size_t count = 0;
+
+	while (next_map(maps, &first, &last, perms))
+		count += first < hi && lo < last;
+	fclose(maps);
+	return count;
+}
+
+size_t t_vmas_total(void)
+{
+	return t_vmas(0, UINTPTR_MAX);
+}
+
+void t_reserve_of(uintptr_t addr, uintptr_t *lo, uintptr_t *hi)
+{
+	FILE *maps = open_maps();
+	uintptr_t first, last, start = 0, end = 0;
+	char perms[5];
+
+	*lo = *hi = 0;
+	while (next_map(maps, &first, &last, perms)) {
+		bool closed = !strcmp(perms, "---p");
+		bool slab = !strncmp(perms, "rw-", 3) && !(first % T_SLAB) && !(last % T_SLAB);
+
+		if (first != end || !(closed || slab))
+			start = 0;
+		if (!(closed || slab))
+			continue;
+		if (!start)
+			start = first;
+		end = last;
+		if (start <= addr && addr < end) {
+			*lo = start;
+			*hi = end;
+		}
+	}
+	fclose(maps);
+	T_CHECKF(*hi, "%p is not in the reserve", (void *)addr);
+}
+
+size_t t_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t count = 0;
+
+	T_CHECK(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+size_t t_rss(void)
+{
+	FILE *statm = fopen("/proc/self/statm", "re");
+	unsigned long pages = 0;
+
+	T_CHECK(statm && fscanf(statm, "%*u %lu", &pages) == 1);
+	fclose(statm);
+	return pages * t_page();
+}
+
+static _Thread_local sigjmp_buf fault_return;
+
+static void on_fault(int sig)
+{
+	(void)sig;
+	siglongjmp(fault_return, 1);
+}
+
+bool t_faults(const volatile void *p, bool write)
+{
+	struct sigaction action = { .sa_handler = on_fault }, segv, bus;
+	volatile unsigned char *byte = (volatile unsigned char *)p;
+	volatile bool faulted = true;
+
+	sigaction(SIGSEGV, &action, &segv);
+	sigaction(SIGBUS, &action, &bus);
+	if (!sigsetjmp(fault_return, 1)) {
+		unsigned char value = *byte;
+
+		if (write)
+			*byte = value;
+		faulted = false;
+	}
+	sigaction(SIGSEGV, &segv, NULL);
+	sigaction(SIGBUS, &bus, NULL);
+	return faulted;
+}
+
+int t_fork(int (*fn)(void *arg), void *arg)
+{
+	int status;
+	pid_t pid = fork();
+
+	T_CHECKF(pid >= 0, "fork: %s", strerror(errno));
+	if (!pid)
+		_exit(fn(arg));
+	while (waitpid(pid, &status, 0) < 0)
+		T_CHECKF(errno == EINTR, "waitpid: %s", strerror(errno));
+	return status;
+}
+
+void t_fork_passes(int (*fn)(void *arg), void *arg)
+{
+	int status = t_fork(fn, arg);
+
+	T_CHECKF(!status, "the child ended with status %#x", status);
+}
+
+void t_catch(struct t_caught *caught, int (*fn)(void *arg), void *arg)
+{
+	int fd[2];
+	ssize_t got;
+	pid_t pid;
+
+	memset(caught, 0, sizeof(*caught));
+	T_CHECK(!pipe2(fd, O_CLOEXEC));
+	pid = fork();
+	T_CHECKF(pid >= 0, "fork: %s", strerror(errno));
+	if (!pid) {
+		dup2(fd[1], STDERR_FILENO);
+		close(fd[0]);
+		close(fd[1]);
+		_exit(fn(arg));
+	}
+	close(fd[1]);
+	do {
+		got = read(fd[0], caught->err + caught->len, sizeof(caught->err) - 1 - caught->len);
+		if (got > 0)
+			caught->len += (size_t)got;
+	} while (got > 0 || (got < 0 && errno == EINTR));
+	close(fd[0]);
+	while (waitpid(pid, &caught->status, 0) < 0)
+		T_CHECKF(errno == EINTR, "waitpid: %s", strerror(errno));
+}
+
+size_t t_lines(const char *text)
+{
+	size_t count = 0;
+
+	for (; *text; text++)
+		count += *text == '\n';
+	return count;
+}
+
+void t_caught_abort(const struct t_caught *caught, const void *ptr, const char *word)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%p", ptr);
+	T_CHECKF(WIFSIGNALED(caught->status) && WTERMSIG(caught->status) == SIGABRT,
+		 "status %#x is no SIGABRT; stderr: %s", caught->status, caught->err);
+	T_CHECKF(t_lines(caught->err) == 1, "not one line: %s", caught->err);
+	T_CHECKF(strstr(caught->err, name), "no %s in: %s", name, caught->err);
+	T_CHECKF(strstr(caught->err, word), "no '%s' in: %s", word, caught->err);
+}
+
+void t_caught_line(const struct t_caught *caught, const char *a, const char *b)
+{
+	T_CHECKF(!caught->status, "the child ended with status %#x: %s", caught->status,
+		 caught->err);
+	T_CHECKF(t_lines(caught->err) == 1, "not one line: '%s'", caught->err);
+	T_CHECKF(!a || strstr(caught->err, a), "no '%s' in: %s", a, caught->err);
+	T_CHECKF(!b || strstr(caught->err, b), "no '%s' in: %s", b, caught->err);
+}
+
+void t_pin_take(struct t_pin *pin, void *addr, size_t len)
+{
+	struct iovec iov = { .iov_base = addr, .iov_len = len };
+	ssize_t got;
+
+	T_CHECK(!pipe2(pin->fd, O_CLOEXEC));
+	got = vmsplice(pin->fd[1], &iov, 1, 0);
+	T_CHECKF(got == (ssize_t)len, "vmsplice: %zd: %s", got, strerror(errno));
+	pin->len = len;
+}
+
+void t_pin_read(struct t_pin *pin, void *buf)
+{
+	size_t done = 0;
+	ssize_t got;
+
+	while (done < pin->len) {
+		got = read(pin->fd[0], (char *)buf + done, pin->len - done);
+		T_CHECKF(got > 0, "read: %s", strerror(errno));
+		done += (size_t)got;
+	}
+	close(pin->fd[0]);
+	close(pin->fd[1]);
+}
+
+void t_event_init(struct t_event *event)
+{
+	T_CHECK(!pipe2(event->fd, O_CLOEXEC));
+}
+
+void t_event_set(struct t_event *event)
+{
+	T_CHECK(write(event->fd[1], "", 1) == 1);
+}
+
+bool t_event_wait(struct t_event *event, int milliseconds)
+{
+	struct pollfd ready = { .fd = event->fd[0], .events = POLLIN };
+	char byte;
+	int n;
+
+	do
+		n = poll(&ready, 1, milliseconds);
+	while (n < 0 && errno == EINTR);
+	T_CHECKF(n >= 0, "poll: %s", strerror(errno));
+	return n && read(event->fd[0], &byte, 1) == 1;
+}
+
+void t_event_destroy(struct t_event *event)
+{
+	close(event->fd[0]);
+	close(event->fd[1]);
+}
+
+static void on_alarm(int sig)
+{
+	static const char line[] = "the watchdog bit: this test hangs\n";
+
+	(void)sig;
+	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+	_exit(T_FAIL);
+}
+
+void t_watchdog(unsigned seconds)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+
+	/* TSan would put the handler off until the call that hangs has returned. */
+	if (!T_TSAN)
+		sigaction(SIGALRM, &action, NULL);
+	alarm(T_SANITIZED ? 6 * seconds : seconds);
+}

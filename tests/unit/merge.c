@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Freed neighbours in adjacent slabs never become one block: every block lies
+ * within one registration.
+ */
+#include "support.h"
+
+#include <errno.h>
+
+enum { MOST = 1024 };
+
+static rdm_pool *pool;
+static struct t_recorder *recorder;
+static void *block[MOST];
+
+static unsigned fill(size_t size, unsigned most)
+{
+	struct rdm_key head, tail;
+	unsigned n = 0;
+
+	while (n < most && (block[n] = rdm_malloc(pool, size))) {
+		T_CHECK(!rdm_key(block[n], 0, &head));
+		T_CHECK(!rdm_key((char *)block[n] + size - 1, 0, &tail));
+		T_CHECKF(head.lkey == tail.lkey && t_recorder_find(recorder, block[n], size),
+			 "%p + %zu crosses from one registration to another", block[n], size);
+		n++;
+	}
+	return n;
+}
+
+static void empty(unsigned n, unsigned step)
+{
+	for (unsigned i = 0; i < n; i += step) {
+		rdm_free(block[i]);
+		block[i] = NULL;
+	}
+}
+
+/* Odd ones first, then even ones: each free finds free neighbours. */
+static void empty_all(unsigned n)
+{
+	empty(n, 2);
+	for (unsigned i = 1; i < n; i += 2) {
+		rdm_free(block[i]);
+		block[i] = NULL;
+	}
+}
+
+static void play(size_t limit)
+{
+	static const size_t sizes[] = { 65536, 3 * T_MIB, 1280 * 1024, 1536 * 1024,
+					T_MIB, 5 * T_MIB, 100000,      2 * T_MIB };
+	unsigned most = limit ? MOST : 64;
+
+	recorder = t_recorder_new("recorder");
+	pool = t_pool("merge", RDM_BACKING_ANON, 0, T_SLAB, limit);
+	t_recorder_add(recorder, pool);
+	for (unsigned round = 0; round < 3; round++)
+		for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+			empty_all(fill(sizes[i], most));
+	T_CHECK(!rdm_pool_destroy(pool) && !recorder->live);
+	t_recorder_free(recorder);
+}
+
+int main(void)
+{
+	t_watchdog(30);
+	play(0);
+	play(32 * T_MIB);
+	return T_PASS;
+}
