@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# A VM test is a program in vm_tests and a line for each of its cases in
+# tests.list. It runs in the guest only, as root, next to rxe0.
+
+if HAVE_VERBS
+vm_tests = tests/vm/smoke
+dist_check_SCRIPTS += tests/vm/linux-5.10 tests/vm/linux-6.1 tests/vm/linux-6.12
+endif
+
+# Not in check_PROGRAMS: that would make them tests of this machine.
+EXTRA_PROGRAMS = $(vm_tests)
+check_DATA = $(vm_tests)
+MOSTLYCLEANFILES = $(vm_tests) tests/vm/boot-*.log
+EXTRA_DIST += tests/vm/all tests/vm/get-kernel tests/vm/guest tests/vm/init \
+	tests/vm/linux tests/vm/run tests/vm/tests.list
