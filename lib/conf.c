@@ -14,6 +14,7 @@
 static const char *const backing_words[] = { "default", "anon", "hugetlb", "shared", NULL };
 static const char *const pages_words[] = { "default", "best", "base", "thp", "2M", "1G", NULL };
 static const char *const fork_words[] = { "default", "hole", "zero", "copy", NULL };
+static const char *const fork_init_words[] = { "auto", "never", NULL };
 static const char *const log_words[] = { "silent", "error", "warn", "info", NULL };
 
 /* clang-format off */
@@ -32,6 +33,8 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "what a child finds in a pool: hole, zero, copy" },
 	{ "node", RDM_CONF_INT, offsetof(struct rdm_conf, node), NULL, "-1",
 	  "NUMA node that slabs are bound to; -1: any" },
+	{ "fork_init", RDM_CONF_WORD, offsetof(struct rdm_conf, fork_init), fork_init_words, "auto",
+	  "auto: a verbs rail calls ibv_fork_init() where the driver's queues need it; never" },
 	{ "log", RDM_CONF_WORD, offsetof(struct rdm_conf, log), log_words, "warn",
 	  "what goes to stderr: silent, error, warn, info" },
 };

@@ -21,6 +21,13 @@ struct rdm_conf {
 	unsigned fork;
 	int node;
 	unsigned log;
+	unsigned fork_init; /* enum rdm_conf_fork_init */
+};
+
+/* Whether a verbs rail calls ibv_fork_init() where the kernel needs it. */
+enum rdm_conf_fork_init {
+	RDM_FORK_INIT_AUTO,
+	RDM_FORK_INIT_NEVER,
 };
 
 enum rdm_conf_type {

@@ -2,6 +2,7 @@
 #include "rail.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -9,18 +10,19 @@
 
 static void explain(const struct rdm_rail *rail, size_t length, int error)
 {
-	struct rlimit limit;
+	bool limited = error == ENOMEM || error == EPERM || error == EAGAIN || error == ENOSPC;
+	struct rlimit limit = { .rlim_cur = RLIM_INFINITY };
+	char memlock[96] = "";
 
-	if ((error == ENOMEM || error == EPERM || error == EAGAIN) &&
-	    !getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY)
-		rdm_log(RDM_LOG_ERROR,
-			"%s: cannot register a slab of %zu MiB (%s); RLIMIT_MEMLOCK is %llu KiB for all "
-			"that is pinned: if that is why, raise it with `ulimit -l`",
-			rail->registrar.name, length >> 20, strerror(error),
+	getrlimit(RLIMIT_MEMLOCK, &limit);
+	if (limited && error != ENOSPC && limit.rlim_cur != RLIM_INFINITY)
+		snprintf(
+			memlock, sizeof(memlock),
+			"; RLIMIT_MEMLOCK is %llu KiB for all that is pinned: raise it with `ulimit -l`",
 			(unsigned long long)limit.rlim_cur >> 10);
-	else
-		rdm_log(RDM_LOG_ERROR, "%s: cannot register a slab of %zu MiB: %s",
-			rail->registrar.name, length >> 20, strerror(error));
+	rdm_log(RDM_LOG_ERROR, "%s: cannot register a slab of %zu MiB (%s)%s%s",
+		rail->registrar.name, length >> 20, strerror(error), memlock,
+		limited ? rail->hint : "");
 }
 
 int rdm_rail_register(const struct rdm_rail *rail, void *addr, size_t length, struct rdm_mr *mr)

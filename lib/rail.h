@@ -18,6 +18,7 @@ struct rdm_rail {
 	void *context;
 	/* Frees the context; NULL: it is the caller's. inherited: leave the device alone. */
 	void (*close)(void *context, bool inherited);
+	char hint[96]; /* other limits of this rail, for the line that explains a failure */
 	bool used;
 	bool closing; /* new slabs leave it out; it waits for its last deregistration */
 };

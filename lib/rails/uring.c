@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "bits.h"
@@ -120,6 +121,8 @@ int rdm_rail_open_uring(struct rdm_rail *rail, struct io_uring *ring, unsigned s
 		.reg = reg,
 		.dereg = dereg,
 	};
+	snprintf(rail->hint, sizeof(rail->hint), "; the ring's table has %u slots for slabs",
+		 slots);
 	rail->context = uring;
 	rail->close = close_rail;
 	return 0;

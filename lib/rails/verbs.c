@@ -2,8 +2,10 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "conf.h"
 #include "log.h"
 #include "meta.h"
 #include "rail.h"
@@ -46,16 +48,19 @@ static void close_rail(void *context, bool inherited)
  */
 static void protect_driver_queues(void)
 {
+	static bool complained;
 	int error;
 
-	if (ibv_is_fork_initialized() != IBV_FORK_DISABLED)
+	if (rdm_conf()->fork_init == RDM_FORK_INIT_NEVER ||
+	    ibv_is_fork_initialized() != IBV_FORK_DISABLED)
 		return;
 	error = ibv_fork_init();
-	if (error)
+	if (error && !complained)
 		rdm_log(RDM_LOG_WARN,
 			"verbs: this kernel needs ibv_fork_init() for the driver's own queues, and it "
 			"comes too late (%s): call it before the first registration",
 			strerror(error));
+	complained = error;
 }
 
 int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
@@ -88,6 +93,9 @@ int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
 		.reg = reg,
 		.dereg = dereg,
 	};
+	snprintf(rail->hint, sizeof(rail->hint),
+		 "; the device has %d memory regions at most, see also rdma.max of the cgroup",
+		 attributes.max_mr);
 	rail->context = verbs;
 	rail->close = close_rail;
 	return 0;
