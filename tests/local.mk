@@ -22,6 +22,7 @@ check_PROGRAMS = \
 	tests/unit/api \
 	tests/unit/written \
 	tests/unit/merge \
+	tests/unit/tools \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
 	tests/fork/child_anon tests/fork/child_shared tests/fork/child_hugetlb \
 	tests/fork/dontfork \
@@ -47,6 +48,9 @@ TESTS = $(check_PROGRAMS) $(dist_check_SCRIPTS)
 
 tests_unit_written_LDADD = $(STEP_TEST_LIBS)
 tests_unit_merge_LDADD = $(STEP_TEST_LIBS)
+# Looks at the library's inside.
+tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
 tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)
