@@ -6,16 +6,11 @@
 #include <string.h>
 
 #include "ablate.h"
+#include "arena_config.h"
 #include "keymap.h"
 #include "log.h"
 #include "size_class.h"
 #include "state.h"
-
-/* Fits experimental.arenas_create_ext of jemalloc 5.3. */
-struct arena_config {
-	extent_hooks_t *extent_hooks;
-	bool metadata_use_hooks;
-};
 
 static __thread struct rdm_want noted;
 
@@ -86,7 +81,7 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, s
 
 int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
 {
-	struct arena_config config = { .extent_hooks = &arena->hooks };
+	struct rdm_arena_config config = { .extent_hooks = &arena->hooks };
 	size_t size = sizeof(arena->index);
 
 	/* No commit and purge hooks: what is registered stays where it is. */

@@ -5,9 +5,11 @@ check_LTLIBRARIES += lib/librdmalloc_test.la
 LIB_SOURCES = \
 	lib/ablate.c lib/ablate.h \
 	lib/arena.c lib/arena.h \
+	lib/arena_config.h \
 	lib/audit.c \
 	lib/bits.c lib/bits.h \
 	lib/conf.c lib/conf.h \
+	lib/emap.c lib/emap.h \
 	lib/fork.c lib/fork.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \

@@ -131,28 +131,30 @@ static int open_pool(struct rdm_pool *pool)
 	return 0;
 }
 
-rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
+static struct rdm_pool *create(const struct rdm_pool_config *config, int *error)
 {
 	struct rdm_pool *pool = rdm_meta_alloc(sizeof(*pool));
-	int error;
 
+	*error = ENOMEM;
 	if (!pool) {
 		rdm_log(RDM_LOG_ERROR, "rdm_pool_create: no memory for the pool's own record");
-		errno = ENOMEM;
 		return NULL;
 	}
-	if (!configure(pool, config)) {
-		rdm_meta_free(pool);
-		errno = EINVAL;
+	*error = configure(pool, config) ? open_pool(pool) : EINVAL;
+	if (!*error)
+		return pool;
+	rdm_meta_free(pool);
+	return NULL;
+}
+
+rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
+{
+	struct rdm_pool *pool;
+	int error;
+
+	if (!rdm_quiesce_enter("rdm_pool_create"))
 		return NULL;
-	}
-	if (!rdm_quiesce_enter("rdm_pool_create")) {
-		rdm_meta_free(pool);
-		return NULL;
-	}
-	error = open_pool(pool);
-	if (error)
-		rdm_meta_free(pool);
+	pool = create(config, &error);
 	return rdm_quiesce_leave(error) ? NULL : pool;
 }
 

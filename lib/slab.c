@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "bits.h"
+#include "emap.h"
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
@@ -24,6 +25,8 @@ int rdm_slabs_open_reserve(void)
 	error = rdm_keymap_open(size);
 	if (!error)
 		error = rdm_state_open(size);
+	if (!error)
+		error = rdm_emap_open(size);
 	if (!error) {
 		rdm_reserve_publish();
 	} else {
@@ -177,6 +180,8 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
 		return ENOMEM;
 	}
 	error = rdm_state_cover(slab->base + length);
+	if (!error)
+		error = rdm_emap_cover(slab->base, length);
 	if (!error)
 		error = rdm_prepare(slab->base, length, &set->kind);
 	if (error == EADDRINUSE) {

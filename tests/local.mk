@@ -29,6 +29,7 @@ check_PROGRAMS = \
 	tests/fork/reassert \
 	tests/fork/quiesce \
 	tests/fork/stress \
+	tests/fork/windows \
 	tests/isolation/metadata \
 	tests/churn/pools \
 	tests/churn/vmas \
