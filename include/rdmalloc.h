@@ -204,9 +204,12 @@ RDM_API int rdm_pool_reset(rdm_pool *pool);
  * it refuses to undo a registration the rail's number stays taken.
  */
 RDM_API int rdm_pool_add_verbs(rdm_pool *pool, struct ibv_pd *pd, int access);
-/* The ring needs a kernel with sparse buffer tables (5.19); it must have none
- * registered yet, and outlive the rail. slots is the size of its table, that
- * is, the number of slabs at most (0: 1,024). */
+/*
+ * The ring needs a kernel with sparse buffer tables (5.19). It must have none
+ * registered yet, not be IORING_SETUP_SINGLE_ISSUER (any thread may make a
+ * slab), and outlive the rail. slots is the size of its table, that is, the
+ * number of slabs at most (0: 1,024; 16,384 at most).
+ */
 RDM_API int rdm_pool_add_uring(rdm_pool *pool, struct io_uring *ring, unsigned slots);
 RDM_API int rdm_pool_add_rail(rdm_pool *pool, const struct rdm_registrar *registrar, void *context);
 

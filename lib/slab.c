@@ -33,6 +33,7 @@ int rdm_slabs_open_reserve(void)
 		rdm_log(RDM_LOG_ERROR,
 			"no address space for the tables beside the reserve: raise RLIMIT_AS "
 			"(ulimit -v) or set RDMALLOC_CONF=reserve:SIZE");
+		rdm_state_close();
 		rdm_keymap_close();
 		rdm_reserve_close();
 	}
