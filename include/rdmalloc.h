@@ -217,7 +217,9 @@ RDM_API int rdm_pool_add_rail(rdm_pool *pool, const struct rdm_registrar *regist
  * Deregisters every slab from a rail; its keys are invalid from the call on.
  * No operation may be under way on it. errno: EINVAL, ENOENT (no such rail), or
  * what the registrar failed with: then the rail is still there without keys
- * for the slabs that are done, and the call can be made again.
+ * for the slabs that are done, and the call can be made again. Of a verbs device
+ * that was removed from the machine (EIO from every command) the registrations
+ * are gone already: the call succeeds, and until it the pool cannot grow.
  */
 RDM_API int rdm_pool_remove_rail(rdm_pool *pool, int rail);
 

@@ -45,6 +45,9 @@ check_PROGRAMS += \
 	tests/faults/memlock \
 	tests/fork/device_anon tests/fork/device_shared tests/fork/device_hugetlb
 endif
+if HAVE_VERBS
+check_PROGRAMS += tests/faults/device
+endif
 TESTS = $(check_PROGRAMS) $(dist_check_SCRIPTS)
 
 tests_unit_written_LDADD = $(STEP_TEST_LIBS)

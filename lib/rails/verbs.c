@@ -17,6 +17,7 @@
 struct verbs_rail {
 	struct ibv_pd *pd;
 	int access;
+	bool gone;
 };
 
 static int reg(void *context, void *addr, size_t length, struct rdm_mr *mr)
@@ -30,10 +31,29 @@ static int reg(void *context, void *addr, size_t length, struct rdm_mr *mr)
 	return 0;
 }
 
+/*
+ * When a device is removed the kernel destroys what its users have registered
+ * (uverbs_destroy_ufile_hw) and answers EIO from then on, to every command.
+ */
+static bool is_gone(const struct ibv_pd *pd)
+{
+	struct ibv_device_attr attributes;
+
+	return ibv_query_device(pd->context, &attributes) == EIO;
+}
+
 static int dereg(void *context, const struct rdm_mr *mr)
 {
-	(void)context;
-	return ibv_dereg_mr(mr->handle);
+	struct verbs_rail *verbs = context;
+	int error = ibv_dereg_mr(mr->handle);
+
+	if (error != EIO || !is_gone(verbs->pd))
+		return error;
+	if (!verbs->gone)
+		rdm_log(RDM_LOG_WARN, "%s: the device is gone, and its registrations with it",
+			ibv_get_device_name(verbs->pd->context->device));
+	verbs->gone = true;
+	return 0;
 }
 
 static void close_rail(void *context, bool inherited)
