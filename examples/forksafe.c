@@ -26,7 +26,7 @@
 
 enum { RED = 31, GREEN = 32, YELLOW = 33 };
 
-static int rdm_get(void *context, struct io_uring *ring, struct probe_buffer *buffer);
+static int rdm_get(void *context, const struct probe_device *device, struct probe_buffer *buffer);
 static void rdm_put(void *context, struct probe_buffer *buffer);
 
 #define RDM_MEMORY(policy)                                          \
@@ -74,10 +74,11 @@ static const struct {
 
 static bool colours;
 
-static int rdm_get(void *context, struct io_uring *ring, struct probe_buffer *buffer)
+static int rdm_get(void *context, const struct probe_device *device, struct probe_buffer *buffer)
 {
 	struct rdm_pool_config config = RDM_POOL_CONFIG_INIT;
 	struct rdm_key key;
+	bool on_rail = device->ring || device->pd;
 	rdm_pool *pool;
 	int rail = -1;
 	int error;
@@ -89,12 +90,16 @@ static int rdm_get(void *context, struct io_uring *ring, struct probe_buffer *bu
 	pool = rdm_pool_create(&config);
 	if (!pool)
 		return errno;
-	if (ring)
-		rail = rdm_pool_add_uring(pool, ring, 0);
-	if (!ring || rail >= 0)
+	if (device->ring)
+		rail = rdm_pool_add_uring(pool, device->ring, 0);
+	if (device->pd)
+		rail = rdm_pool_add_verbs(pool, device->pd, device->access);
+	if (!on_rail || rail >= 0)
 		buffer->addr = rdm_malloc(pool, buffer->length);
-	if (buffer->addr && (!ring || !rdm_key(buffer->addr, rail, &key))) {
-		buffer->index = ring ? (int)key.lkey : -1;
+	if (buffer->addr && (!on_rail || !rdm_key(buffer->addr, rail, &key))) {
+		buffer->registered = on_rail;
+		buffer->lkey = on_rail ? key.lkey : 0;
+		buffer->rkey = on_rail ? key.rkey : 0;
 		buffer->owner = pool;
 		return 0;
 	}
@@ -239,8 +244,9 @@ static unsigned print_views(void)
 
 	printf("\nWhat does a child of fork() find in a block?\n\n");
 	for (size_t i = 0; i < POLICIES; i++) {
-		struct probe_buffer buffer = { .length = length, .index = -1 };
-		int error = rdm_get(rdm_memory[i].context, NULL, &buffer);
+		static const struct probe_device no_device;
+		struct probe_buffer buffer = { .length = length };
+		int error = rdm_get(rdm_memory[i].context, &no_device, &buffer);
 		enum probe_view view;
 
 		printf("policy %-25s ", policies[i].name);
@@ -276,12 +282,12 @@ static size_t number_in(const char *path, const char *format, size_t unit)
 static bool can_pin(size_t length, struct probe_outcome *out)
 {
 	/* A slab is a little longer than the block in it. */
-	struct probe_buffer buffer = { .length = length + 2 * MIB, .index = -1 };
+	struct probe_buffer buffer = { .length = length + 2 * MIB };
 	struct probe_device device;
 	bool can = false;
 
 	if (!probe_device_open(&device, &probe_uring, out)) {
-		int error = probe_malloc.get(NULL, device.ring, &buffer);
+		int error = probe_malloc.get(NULL, &device, &buffer);
 
 		if (error) {
 			probe_refused(out, "malloc", error);

@@ -367,6 +367,13 @@ static int refuse_limit(struct rdm_pool *pool, size_t length)
 	return ENOMEM;
 }
 
+static size_t shortest_slab(const struct rdm_pool *pool, size_t size)
+{
+	size_t granule = smallest_slab(&pool->slabs.kind);
+
+	return (size + granule - 1) & ~(granule - 1);
+}
+
 /* Bytes of the slab to make for a run of `size`, 0 when the limit forbids it. */
 static size_t slab_length(const struct rdm_pool *pool, size_t size)
 {
@@ -376,7 +383,7 @@ static size_t slab_length(const struct rdm_pool *pool, size_t size)
 	size_t max = rdm_slabs_max_length(&pool->slabs);
 	size_t length, most;
 
-	length = (size + granule - 1) & ~(granule - 1);
+	length = shortest_slab(pool, size);
 	most = (room < max ? room : max) & ~(granule - 1);
 	if (length > most)
 		return 0;
@@ -392,6 +399,10 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	size_t length = slab_length(pool, size);
 	int error;
 
+	align = align > page ? align : page;
+	/* When few addresses are left a short slab is better than none. */
+	if (length && !rdm_slabs_have_room(length, align))
+		length = shortest_slab(pool, size);
 	if (!length && size > max) {
 		rdm_log(RDM_LOG_ERROR,
 			"pool %s: a rail registers at most %zu bytes, %zu are wanted", pool->name,
@@ -400,7 +411,7 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	}
 	if (!length)
 		return refuse_limit(pool, size);
-	error = rdm_slabs_add(&pool->slabs, length, align > page ? align : page);
+	error = rdm_slabs_add(&pool->slabs, length, align);
 	if (error)
 		return error;
 	pool->complained = false;

@@ -15,7 +15,7 @@ static void explain(const struct rdm_rail *rail, size_t length, int error)
 	char memlock[96] = "";
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
-	if (limited && error != ENOSPC && limit.rlim_cur != RLIM_INFINITY)
+	if ((error == ENOMEM || error == EPERM) && limit.rlim_cur != RLIM_INFINITY)
 		snprintf(
 			memlock, sizeof(memlock),
 			"; RLIMIT_MEMLOCK is %llu KiB for all that is pinned: raise it with `ulimit -l`",

@@ -156,19 +156,30 @@ void rdm_reserve_close(void)
 	rdm_sidetable_unmap(&kept_table);
 }
 
-void *rdm_reserve_take(size_t length, size_t align)
+static size_t find_free(size_t length, size_t align)
 {
-	size_t run = length >> RDM_GRANULE_SHIFT;
 	size_t step = align > RDM_GRANULE ? align >> RDM_GRANULE_SHIFT : 1;
 	/* Alignment is one of addresses, so it counts from address 0. */
 	size_t offset = (rdm_reserve.base >> RDM_GRANULE_SHIFT) & (step - 1);
-	size_t first = rdm_bits_find_clear(taken(), granules, lowest_free, run, step, offset);
+
+	return rdm_bits_find_clear(taken(), granules, lowest_free, length >> RDM_GRANULE_SHIFT,
+				   step, offset);
+}
+
+bool rdm_reserve_has_room(size_t length, size_t align)
+{
+	return find_free(length, align) != RDM_BITS_NONE;
+}
+
+void *rdm_reserve_take(size_t length, size_t align)
+{
+	size_t first = find_free(length, align);
 
 	if (first == RDM_BITS_NONE)
 		return NULL;
-	rdm_bits_assign(taken(), first, run, true);
+	rdm_bits_assign(taken(), first, length >> RDM_GRANULE_SHIFT, true);
 	if (first == lowest_free)
-		lowest_free = first + run;
+		lowest_free = first + (length >> RDM_GRANULE_SHIFT);
 	return granule_address(first);
 }
 
@@ -236,11 +247,17 @@ static void assert_dontfork(void *addr, size_t length)
 /* Something is at this granule in a child whose hole was not empty. */
 static void settle_granule(char *addr)
 {
+	static bool complained;
 	size_t granule = granule_of(addr);
 
 	if (rdm_bits_next(taken(), granule + 1, granule, true) == granule) {
-		rdm_log(RDM_LOG_WARN,
-			"fork: somebody undid MADV_DONTFORK during fork(): the child had inherited a slab");
+		if (!complained)
+			rdm_log(RDM_LOG_WARN,
+				"fork: the child found memory at %p, where slabs are, and takes it away: "
+				"somebody undid MADV_DONTFORK while fork() ran, or mapped it in a child "
+				"handler that came before ours",
+				(void *)addr);
+		complained = true;
 		if (mmap(addr, RDM_GRANULE, PROT_NONE, BLANK_FLAGS | MAP_FIXED, -1, 0) ==
 		    MAP_FAILED)
 			rdm_die("fork: the child cannot map its hole again (errno %d)", errno);

@@ -52,6 +52,7 @@ void rdm_reserve_publish(void);
 /* Undoes open; it has not been published. */
 void rdm_reserve_close(void);
 
+bool rdm_reserve_has_room(size_t length, size_t align);
 /* Addresses for a slab, multiples of the granule; NULL when there are none. */
 void *rdm_reserve_take(size_t length, size_t align);
 /* Takes the memory away and returns the addresses. 0 or an errno value: then they stay taken. */

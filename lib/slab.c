@@ -165,6 +165,11 @@ static int register_with_all(struct rdm_slab *slab)
 	return 0;
 }
 
+bool rdm_slabs_have_room(size_t length, size_t align)
+{
+	return rdm_reserve_has_room(length, align);
+}
+
 int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
 {
 	struct rdm_slab *slab = new_slab(set, length);

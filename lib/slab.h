@@ -60,6 +60,9 @@ void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool);
 /* Longest slab that every rail can register, whole granules; SIZE_MAX: any. */
 size_t rdm_slabs_max_length(const struct rdm_slab_set *set);
 
+/* Whether there are addresses for a slab of that length. */
+bool rdm_slabs_have_room(size_t length, size_t align);
+
 /* One more slab, prepared and registered. 0 or an errno value. */
 int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
 

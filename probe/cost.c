@@ -52,7 +52,7 @@ static int measure(unsigned rounds, struct probe_cost *cost, struct probe_outcom
 int probe_fork_cost(const struct probe_memory *memory, size_t length, unsigned rounds,
 		    struct probe_cost *cost, struct probe_outcome *out)
 {
-	struct probe_buffer buffer = { .length = length, .index = -1 };
+	struct probe_buffer buffer = { .length = length };
 	struct probe_device device;
 	int ret;
 
@@ -63,7 +63,7 @@ int probe_fork_cost(const struct probe_memory *memory, size_t length, unsigned r
 		return measure(rounds, cost, out);
 	ret = probe_device_open(&device, &probe_uring, out);
 	if (!ret) {
-		int error = memory->get(memory->context, device.ring, &buffer);
+		int error = memory->get(memory->context, &device, &buffer);
 
 		if (error) {
 			ret = probe_refused(out, memory->name, error);

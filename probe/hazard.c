@@ -80,7 +80,7 @@ static void stop_sibling(struct probe_sibling *sibling)
 	free(sibling);
 }
 
-static int await_sibling(struct probe_sibling *sibling, struct probe_outcome *out)
+static int await_sibling(struct probe_sibling *sibling, unsigned more, struct probe_outcome *out)
 {
 	unsigned start;
 	int error;
@@ -88,6 +88,7 @@ static int await_sibling(struct probe_sibling *sibling, struct probe_outcome *ou
 	pthread_mutex_lock(&sibling->lock);
 	/* The fork under way may be older than the pin: only the one after it counts. */
 	start = sibling->forks;
+	sibling->enough = start + 2 + more;
 	while (sibling->forks - start < 2 && !sibling->error)
 		pthread_cond_wait(&sibling->forked, &sibling->lock);
 	error = sibling->error;
@@ -109,16 +110,16 @@ static void write_pages(const struct probe_buffer *buffer)
 }
 
 static _Noreturn void be_a_child(const struct probe_child *self, const struct probe_hazard *hazard,
-				 const struct probe_buffer *buffer)
+				 const struct probe_buffer *buffer, size_t n)
 {
-	if (hazard->children_write)
-		write_pages(buffer);
+	for (size_t i = 0; i < n && hazard->children_write; i++)
+		write_pages(&buffer[i]);
 	probe_tell(self->fd, 0);
 	probe_hear(self->fd);
 	_exit(0);
 }
 
-static int bear_a_child(struct probe_strike *strike, const struct probe_buffer *buffer,
+static int bear_a_child(struct probe_strike *strike, const struct probe_buffer *buffer, size_t n,
 			struct probe_outcome *out)
 {
 	struct probe_child *child = &strike->child[strike->children];
@@ -128,7 +129,7 @@ static int bear_a_child(struct probe_strike *strike, const struct probe_buffer *
 	case -1:
 		return probe_broken(out, "fork: %s", strerror(errno));
 	case 0:
-		be_a_child(child, strike->hazard, buffer);
+		be_a_child(child, strike->hazard, buffer, n);
 	}
 	strike->children++;
 	up = probe_hear(child->fd) == 0;
@@ -141,7 +142,7 @@ int probe_strike_begin(struct probe_strike *strike, const struct probe_hazard *h
 		       struct probe_outcome *out)
 {
 	*strike = (struct probe_strike){ .hazard = hazard };
-	if (hazard->forks) {
+	if (hazard->forks && !hazard->sibling) {
 		strike->child = calloc(hazard->forks, sizeof(*strike->child));
 		if (!strike->child)
 			return probe_refused(out, "children", ENOMEM);
@@ -149,15 +150,33 @@ int probe_strike_begin(struct probe_strike *strike, const struct probe_hazard *h
 	return hazard->sibling ? start_sibling(strike, out) : 0;
 }
 
-int probe_strike_now(struct probe_strike *strike, const struct probe_buffer *buffer,
+int probe_strike_now(struct probe_strike *strike, const struct probe_buffer *buffer, size_t n,
 		     struct probe_outcome *out)
 {
-	for (unsigned i = 0; i < strike->hazard->forks; i++)
-		if (bear_a_child(strike, buffer, out))
+	const struct probe_hazard *hazard = strike->hazard;
+
+	for (unsigned i = 0; i < hazard->forks && !hazard->sibling; i++)
+		if (bear_a_child(strike, buffer, n, out))
 			return -1;
-	if (strike->hazard->purge && madvise(buffer->addr, buffer->length, MADV_DONTNEED))
-		return probe_broken(out, "MADV_DONTNEED: %s", strerror(errno));
-	return strike->sibling ? await_sibling(strike->sibling, out) : 0;
+	for (size_t i = 0; i < n && hazard->purge; i++)
+		if (madvise(buffer[i].addr, buffer[i].length, MADV_DONTNEED))
+			return probe_broken(out, "MADV_DONTNEED: %s", strerror(errno));
+	return strike->sibling ? await_sibling(strike->sibling, hazard->forks, out) : 0;
+}
+
+int probe_strike_goes_on(struct probe_strike *strike, struct probe_outcome *out)
+{
+	struct probe_sibling *sibling = strike->sibling;
+	int error;
+	bool more;
+
+	if (!sibling)
+		return 0;
+	pthread_mutex_lock(&sibling->lock);
+	more = (int)(sibling->enough - sibling->forks) > 0;
+	error = sibling->error;
+	pthread_mutex_unlock(&sibling->lock);
+	return error ? probe_broken(out, "fork: %s", strerror(error)) : more;
 }
 
 void probe_strike_calm(struct probe_strike *strike)

@@ -34,6 +34,7 @@ struct probe_sibling {
 	pthread_mutex_t lock;
 	pthread_cond_t forked;
 	unsigned forks;
+	unsigned enough;
 	int error;
 	bool stop;
 };
@@ -48,8 +49,10 @@ struct probe_strike {
 
 int probe_strike_begin(struct probe_strike *strike, const struct probe_hazard *hazard,
 		       struct probe_outcome *out);
-int probe_strike_now(struct probe_strike *strike, const struct probe_buffer *buffer,
+int probe_strike_now(struct probe_strike *strike, const struct probe_buffer *buffer, size_t n,
 		     struct probe_outcome *out);
+/* 1: forks of the sibling's that the hazard asks for are still to come, 0, or -1. */
+int probe_strike_goes_on(struct probe_strike *strike, struct probe_outcome *out);
 void probe_strike_calm(struct probe_strike *strike);
 void probe_strike_end(struct probe_strike *strike);
 

@@ -9,5 +9,9 @@ probe_librdmprobe_la_SOURCES = \
 	probe/memory.c \
 	probe/probe.c probe/probe.h \
 	probe/uring.c \
+	probe/verbs.c \
 	probe/vmsplice.c
-probe_librdmprobe_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS)
+if HAVE_VERBS
+probe_librdmprobe_la_SOURCES += probe/rc.c probe/rc.h
+endif
+probe_librdmprobe_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS) $(VERBS_CFLAGS)

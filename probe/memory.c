@@ -58,14 +58,14 @@ static int take_care(const struct probe_buffer *buffer, uintptr_t care)
 	return 0;
 }
 
-int probe_malloc_get(void *context, struct io_uring *ring, struct probe_buffer *buffer)
+int probe_malloc_get(void *context, const struct probe_device *device, struct probe_buffer *buffer)
 {
 	uintptr_t care = (uintptr_t)context;
 	size_t align = care & PROBE_CARE_THP ? THP_ALIGN : probe_page();
 	uintptr_t middle;
 	int error;
 
-	(void)ring;
+	(void)device;
 	if (buffer->length > SIZE_MAX - SLACK)
 		return ENOMEM;
 	buffer->owner = malloc(buffer->length + SLACK);

@@ -123,56 +123,116 @@ void probe_device_close(struct probe_device *device)
 			close(device->fd[i]);
 }
 
-static int run_with_memory(struct probe_device *device, const struct probe_memory *memory,
-			   struct probe_strike *strike, struct probe_outcome *out)
-{
-	struct probe_buffer buffer = { .length = PAGES * probe_page(), .index = -1 };
-	int error = memory->get(memory->context, device->ring, &buffer);
-	int ret;
+/* What one hazard strikes: engines, each with memory of its own. */
+struct trial {
+	const struct probe_memory *memory;
+	struct probe_device device[PROBE_ENGINES_MAX];
+	struct probe_buffer buffer[PROBE_ENGINES_MAX];
+	size_t opened, got;
+};
 
+static int set_up(struct trial *trial, const struct probe_engine *engine, struct probe_outcome *out)
+{
+	struct probe_device *device = &trial->device[trial->opened];
+	struct probe_buffer *buffer = &trial->buffer[trial->got];
+	int error;
+
+	trial->opened++;
+	if (probe_device_open(device, engine, out))
+		return -1;
+	buffer->length = PAGES * probe_page();
+	error = trial->memory->get(trial->memory->context, device, buffer);
 	if (error)
-		return probe_refused(out, memory->name, error);
-	ret = probe_device_pin(device, &buffer, out);
-	if (!ret)
-		ret = probe_strike_now(strike, &buffer, out);
-	if (!ret)
-		ret = probe_device_check(device, &buffer, out);
-	probe_strike_calm(strike);
-	probe_device_unpin(device);
-	memory->put(memory->context, &buffer);
-	return ret;
+		return probe_refused(out, trial->memory->name, error);
+	trial->got++;
+	return probe_device_pin(device, buffer, out);
 }
 
-static int run_round(const struct probe_engine *engine, const struct probe_memory *memory,
-		     struct probe_strike *strike, struct probe_outcome *out)
+static void tear_down(struct trial *trial)
 {
-	size_t stale = out->device_stale + out->cpu_stale;
-	struct probe_device device;
-	int ret = probe_device_open(&device, engine, out);
+	for (size_t i = 0; i < trial->got; i++) {
+		probe_device_unpin(&trial->device[i]);
+		trial->memory->put(trial->memory->context, &trial->buffer[i]);
+	}
+	for (size_t i = 0; i < trial->opened; i++)
+		probe_device_close(&trial->device[i]);
+}
 
-	if (!ret)
-		ret = run_with_memory(&device, memory, strike, out);
-	probe_device_close(&device);
-	if (ret)
-		return ret;
-	out->rounds++;
-	out->lost += out->device_stale + out->cpu_stale > stale;
+static int check_all(struct trial *trial, struct probe_outcome *out)
+{
+	for (size_t i = 0; i < trial->got; i++)
+		if (probe_device_check(&trial->device[i], &trial->buffer[i], &out[i]))
+			return -1;
 	return 0;
 }
 
-enum probe_verdict probe_run(const struct probe_engine *engine, const struct probe_hazard *hazard,
-			     const struct probe_memory *memory, struct probe_outcome *out)
+static int run_round(const struct probe_engine *const *engines, size_t n,
+		     const struct probe_memory *memory, struct probe_strike *strike,
+		     struct probe_outcome *out)
+{
+	struct trial trial = { .memory = memory };
+	size_t stale[PROBE_ENGINES_MAX];
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++) {
+		stale[i] = out[i].device_stale + out[i].cpu_stale;
+		ret = set_up(&trial, engines[i], &out[i]);
+	}
+	if (!ret)
+		ret = probe_strike_now(strike, trial.buffer, n, out);
+	if (!ret) {
+		do {
+			ret = check_all(&trial, out);
+			if (!ret)
+				ret = probe_strike_goes_on(strike, out);
+		} while (ret > 0);
+	}
+	probe_strike_calm(strike);
+	tear_down(&trial);
+	for (size_t i = 0; i < n && !ret; i++) {
+		out[i].rounds++;
+		out[i].lost += out[i].device_stale + out[i].cpu_stale > stale[i];
+	}
+	return ret;
+}
+
+/* What ended one engine's probe ended them all. */
+static void share_failure(struct probe_outcome *out, size_t n)
+{
+	size_t failed = 0;
+
+	while (out[failed].verdict == PROBE_COHERENT)
+		failed++;
+	for (size_t i = 0; i < n; i++) {
+		out[i].verdict = out[failed].verdict;
+		memmove(out[i].reason, out[failed].reason, sizeof(out[i].reason));
+	}
+}
+
+void probe_run_all(const struct probe_engine *const *engines, size_t n,
+		   const struct probe_hazard *hazard, const struct probe_memory *memory,
+		   struct probe_outcome *out)
 {
 	unsigned rounds = hazard->rounds ? hazard->rounds : 1;
 	struct probe_strike strike;
 	int ret;
 
-	*out = (struct probe_outcome){ .verdict = PROBE_COHERENT };
+	for (size_t i = 0; i < n; i++)
+		out[i] = (struct probe_outcome){ .verdict = PROBE_COHERENT };
 	ret = probe_strike_begin(&strike, hazard, out);
 	while (!ret && out->rounds < rounds)
-		ret = run_round(engine, memory, &strike, out);
+		ret = run_round(engines, n, memory, &strike, out);
 	probe_strike_end(&strike);
-	if (!ret && out->lost)
-		out->verdict = PROBE_LOST;
+	if (ret)
+		share_failure(out, n);
+	for (size_t i = 0; i < n && !ret; i++)
+		if (out[i].lost)
+			out[i].verdict = PROBE_LOST;
+}
+
+enum probe_verdict probe_run(const struct probe_engine *engine, const struct probe_hazard *hazard,
+			     const struct probe_memory *memory, struct probe_outcome *out)
+{
+	probe_run_all(&engine, 1, hazard, memory, out);
 	return out->verdict;
 }

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct ibv_pd;
 struct io_uring;
 
 enum probe_verdict {
@@ -49,19 +50,22 @@ int probe_refused(struct probe_outcome *out, const char *what, int error);
 /* A piece of memory under test. */
 struct probe_buffer {
 	unsigned char *addr;
-	size_t length; /* whole pages */
-	int index;     /* fixed buffer that covers it in the engine's ring; -1: none yet */
-	void *owner;   /* the memory's own */
+	size_t length;   /* whole pages */
+	bool registered; /* with the engine's device; else pin does it */
+	uint32_t lkey;   /* io_uring: the index of the fixed buffer */
+	uint32_t rkey;
+	void *owner; /* the memory's own */
 };
 
 /*
  * get: fills addr and owner for the length that is asked for; 0 or a positive
- * errno value. ring is the engine's, NULL if it has none: memory that registers
- * itself does it there and sets index. put: undoes get.
+ * errno value. Memory that registers itself does it with the device's ring or
+ * protection domain, and sets registered and the keys. put: undoes get.
  */
+struct probe_device;
 struct probe_memory {
 	const char *name;
-	int (*get)(void *context, struct io_uring *ring, struct probe_buffer *buffer);
+	int (*get)(void *context, const struct probe_device *device, struct probe_buffer *buffer);
 	void (*put)(void *context, struct probe_buffer *buffer);
 	void *context;
 };
@@ -79,7 +83,7 @@ enum probe_care {
 		.name = (label), .get = probe_malloc_get, .put = probe_malloc_put, \
 		.context = (void *)(uintptr_t)(care)                               \
 	}
-int probe_malloc_get(void *context, struct io_uring *ring, struct probe_buffer *buffer);
+int probe_malloc_get(void *context, const struct probe_device *device, struct probe_buffer *buffer);
 void probe_malloc_put(void *context, struct probe_buffer *buffer);
 
 extern const struct probe_memory probe_malloc;          /* untouched */
@@ -91,7 +95,10 @@ extern const struct probe_memory probe_malloc_recipe; /* DONTFORK, then written 
 /* What an engine needs while it holds pages. */
 struct probe_device {
 	const struct probe_engine *engine;
-	struct io_uring *ring;
+	struct io_uring *ring; /* io_uring only */
+	struct ibv_pd *pd;     /* verbs only */
+	int access;            /* what verbs memory is registered for */
+	struct probe_verbs *verbs;
 	int fd[2];   /* vmsplice: the pipe; io_uring: a memfd, where the device's data is */
 	size_t held; /* bytes that it holds */
 	bool pinned; /* buffers registered by probe_device_pin() */
@@ -113,8 +120,17 @@ extern const struct probe_engine probe_vmsplice; /* a page reference; the device
 extern const struct probe_engine probe_uring;    /* fixed buffers, a long-term pin; both ways */
 
 /*
+ * The first RDMA device that has an active port. This process is the peer, too:
+ * it sends or receives, or reads or writes the memory under test by RDMA.
+ */
+extern const struct probe_engine probe_verbs_send; /* the device reads the memory */
+extern const struct probe_engine probe_verbs_recv; /* the device writes it */
+extern const struct probe_engine probe_verbs_read; /* by the peer: the device reads */
+extern const struct probe_engine probe_verbs_write;
+
+/*
  * The engines step by step, for a test with a hazard of its own: open, get the
- * memory (ring is device->ring), pin, the hazard, check, unpin, put, close.
+ * memory for the device, pin, the hazard, check, unpin, put, close.
  * 0 or -1; then *out says why. unpin and close may follow any failure.
  */
 int probe_device_open(struct probe_device *device, const struct probe_engine *engine,
@@ -130,9 +146,9 @@ void probe_device_close(struct probe_device *device);
  * io_uring only: the device copies length bytes to (from) CPU memory from (to)
  * registered memory at addr. 0 or a positive errno value.
  */
-int probe_device_read(struct probe_device *device, int index, const void *addr, void *to,
+int probe_device_read(struct probe_device *device, unsigned index, const void *addr, void *to,
 		      size_t length);
-int probe_device_write(struct probe_device *device, int index, void *addr, const void *from,
+int probe_device_write(struct probe_device *device, unsigned index, void *addr, const void *from,
 		       size_t length);
 
 /* What happens between the pin and the check. All zero: nothing. */
@@ -142,8 +158,10 @@ struct probe_hazard {
 	bool children_exit;  /* each is gone before the next step; else they live to the end */
 	bool children_write; /* each first writes to every page, where it has the page */
 	bool purge;          /* MADV_DONTNEED: pulls the pages from under any pin */
-	bool sibling;        /* a thread forks all the time, from before the memory is got */
-	unsigned rounds;     /* times that all of it is done; 0: once */
+	/* A thread forks all the time, from before the memory is got. With forks: the check is
+	 * repeated until so many of its children have come and gone. */
+	bool sibling;
+	unsigned rounds; /* times that all of it is done; 0: once */
 };
 
 extern const struct probe_hazard probe_no_fork;
@@ -158,6 +176,15 @@ extern const struct probe_hazard probe_purge;
 /* One probe. No child, thread or descriptor is left, whatever happens. */
 enum probe_verdict probe_run(const struct probe_engine *engine, const struct probe_hazard *hazard,
 			     const struct probe_memory *memory, struct probe_outcome *out);
+
+/*
+ * The same hazard strikes several engines at once, each with memory of its own.
+ * out: one for each engine.
+ */
+#define PROBE_ENGINES_MAX 8
+void probe_run_all(const struct probe_engine *const *engines, size_t n,
+		   const struct probe_hazard *hazard, const struct probe_memory *memory,
+		   struct probe_outcome *out);
 
 /* What a child finds at addr. */
 enum probe_view {

@@ -39,18 +39,20 @@ static int pin(struct probe_device *device, struct probe_buffer *buffer, struct 
 	int error;
 
 	device->held = buffer->length;
-	if (buffer->index >= 0)
+	if (buffer->registered)
 		return 0;
 	error = -io_uring_register_buffers(device->ring, &whole, 1);
 	if (error)
 		return probe_refused(out, "io_uring fixed buffers", error);
 	device->pinned = true;
-	buffer->index = 0;
+	buffer->registered = true;
+	buffer->lkey = 0;
 	return 0;
 }
 
 /* The device moves bytes between registered memory and the start of its memfd. */
-static int transfer(struct probe_device *device, int index, void *addr, size_t length, bool write)
+static int transfer(struct probe_device *device, unsigned index, void *addr, size_t length,
+		    bool write)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(device->ring);
 	struct io_uring_cqe *cqe;
@@ -59,9 +61,10 @@ static int transfer(struct probe_device *device, int index, void *addr, size_t l
 	if (!sqe)
 		return EBUSY;
 	if (write)
-		io_uring_prep_read_fixed(sqe, device->fd[0], addr, (unsigned)length, 0, index);
+		io_uring_prep_read_fixed(sqe, device->fd[0], addr, (unsigned)length, 0, (int)index);
 	else
-		io_uring_prep_write_fixed(sqe, device->fd[0], addr, (unsigned)length, 0, index);
+		io_uring_prep_write_fixed(sqe, device->fd[0], addr, (unsigned)length, 0,
+					  (int)index);
 	done = io_uring_submit_and_wait(device->ring, 1);
 	if (done < 0)
 		return -done;
@@ -75,7 +78,7 @@ static int transfer(struct probe_device *device, int index, void *addr, size_t l
 	return (size_t)done == length ? 0 : EIO;
 }
 
-int probe_device_read(struct probe_device *device, int index, const void *addr, void *to,
+int probe_device_read(struct probe_device *device, unsigned index, const void *addr, void *to,
 		      size_t length)
 {
 	int error = transfer(device, index, (void *)(uintptr_t)addr, length, false);
@@ -85,7 +88,7 @@ int probe_device_read(struct probe_device *device, int index, const void *addr, 
 	return pread(device->fd[0], to, length, 0) == (ssize_t)length ? 0 : EIO;
 }
 
-int probe_device_write(struct probe_device *device, int index, void *addr, const void *from,
+int probe_device_write(struct probe_device *device, unsigned index, void *addr, const void *from,
 		       size_t length)
 {
 	if (pwrite(device->fd[0], from, length, 0) != (ssize_t)length)
@@ -103,11 +106,11 @@ static int check(struct probe_device *device, const struct probe_buffer *buffer,
 	if (!other)
 		return probe_refused(out, "io_uring check", ENOMEM);
 	probe_fill(buffer->addr, length, probe_next_seed());
-	error = probe_device_read(device, buffer->index, buffer->addr, other, length);
+	error = probe_device_read(device, buffer->lkey, buffer->addr, other, length);
 	if (!error) {
 		out->device_stale += probe_differ(other, buffer->addr, length);
 		probe_fill(other, length, probe_next_seed());
-		error = probe_device_write(device, buffer->index, buffer->addr, other, length);
+		error = probe_device_write(device, buffer->lkey, buffer->addr, other, length);
 	}
 	if (!error)
 		out->cpu_stale += probe_differ(other, buffer->addr, length);
@@ -160,14 +163,14 @@ static void unpin(struct probe_device *device)
 
 #define close_ring unpin
 
-int probe_device_read(struct probe_device *device, int index, const void *addr, void *to,
+int probe_device_read(struct probe_device *device, unsigned index, const void *addr, void *to,
 		      size_t length)
 {
 	(void)device, (void)index, (void)addr, (void)to, (void)length;
 	return ENOSYS;
 }
 
-int probe_device_write(struct probe_device *device, int index, void *addr, const void *from,
+int probe_device_write(struct probe_device *device, unsigned index, void *addr, const void *from,
 		       size_t length)
 {
 	(void)device, (void)index, (void)addr, (void)from, (void)length;

@@ -22,12 +22,17 @@ check_PROGRAMS = \
 	tests/unit/api \
 	tests/unit/written \
 	tests/unit/merge \
+	tests/unit/regions \
+	tests/unit/resize \
 	tests/unit/tools \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
 	tests/fork/child_anon tests/fork/child_shared tests/fork/child_hugetlb \
 	tests/fork/dontfork \
 	tests/fork/reassert \
 	tests/fork/quiesce \
+	tests/fork/abandoned \
+	tests/fork/adopt \
+	tests/fork/early \
 	tests/fork/stress \
 	tests/fork/windows \
 	tests/isolation/metadata \
@@ -37,12 +42,14 @@ check_PROGRAMS = \
 	tests/faults/conf \
 	tests/faults/registrar \
 	tests/faults/address_space \
+	tests/faults/exhausted \
 	tests/load/dlopen \
 	tests/property/shadow
 dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
 if HAVE_URING
 check_PROGRAMS += \
 	tests/faults/memlock \
+	tests/faults/uring \
 	tests/fork/device_anon tests/fork/device_shared tests/fork/device_hugetlb
 endif
 if HAVE_VERBS
@@ -79,6 +86,18 @@ tests_fork_device_shared_SOURCES = tests/fork/device.c tests/fork/backing.h
 tests_fork_device_shared_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_SHARED
 tests_fork_device_hugetlb_SOURCES = tests/fork/device.c tests/fork/backing.h
 tests_fork_device_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+
+# These stand between the library and what it calls.
+tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=rdm_je_xallocx -Wl,--wrap=rdm_slabs_carve
+tests_unit_resize_LDADD = $(STEP_TEST_LIBS)
+tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
+tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
+tests_faults_exhausted_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mmap
+tests_faults_exhausted_LDADD = $(STEP_TEST_LIBS)
+tests_fork_adopt_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise
+tests_fork_adopt_LDADD = $(STEP_TEST_LIBS)
 
 # Loaded by hand: the program must not be linked with the library.
 check_LTLIBRARIES += tests/load/tls_user.la
