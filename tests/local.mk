@@ -22,6 +22,7 @@ check_PROGRAMS = \
 	tests/unit/api \
 	tests/unit/written \
 	tests/unit/merge \
+	tests/unit/rails \
 	tests/unit/regions \
 	tests/unit/resize \
 	tests/unit/tools \

@@ -17,6 +17,7 @@ EXTRA_DIST += tests/vm/all tests/vm/get-kernel tests/vm/guest tests/vm/init \
 	tests/vm/linux tests/vm/run tests/vm/tests.list
 
 VM_SOURCES = tests/vm/vm.c tests/vm/vm.h
+tests_vm_smoke_SOURCES = tests/vm/smoke.c $(VM_SOURCES)
 tests_vm_coherence_SOURCES = tests/vm/coherence.c $(VM_SOURCES)
 tests_vm_stranger_SOURCES = tests/vm/stranger.c $(VM_SOURCES)
 tests_vm_stranger_LDADD = $(STEP_TEST_LIBS)
