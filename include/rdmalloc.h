@@ -194,6 +194,7 @@ RDM_API int rdm_pool_reset(rdm_pool *pool);
  * Adds a rail: every slab, present and future, is registered with it. Returns
  * the rail's number (0 to RDM_RAILS_MAX - 1), the argument of rdm_key().
  * access is an OR of enum ibv_access_flags; 0 is read-only for the device.
+ * On-demand paging and zero-based regions are out of scope (ENOTSUP).
  * Other threads may allocate meanwhile. In the child of a fork the first rail
  * that is added takes an inherited pool into use again, contents and all (anon
  * backing only; other backings need rdm_pool_reset() first).

@@ -94,6 +94,13 @@ int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
 			(void *)pd);
 		return EINVAL;
 	}
+	/* Pages that are not pinned, and keys that do not go by address. */
+	if (access & (IBV_ACCESS_ON_DEMAND | IBV_ACCESS_ZERO_BASED)) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_add_verbs: IBV_ACCESS_ON_DEMAND and IBV_ACCESS_ZERO_BASED are not for "
+			"pools: leave them out");
+		return ENOTSUP;
+	}
 	error = ibv_query_device(pd->context, &attributes);
 	if (error) {
 		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: ibv_query_device: %s", strerror(error));

@@ -15,6 +15,7 @@
 static struct {
 	int reg_error, dereg_error, query_error;
 	size_t live;
+	bool too_late; /* for ibv_fork_init(), which this kernel needs */
 } fake;
 
 static struct ibv_device device = { .name = "fake0" };
@@ -30,7 +31,13 @@ int ibv_query_device(struct ibv_context *of, struct ibv_device_attr *attributes)
 
 enum ibv_fork_status ibv_is_fork_initialized(void)
 {
-	return IBV_FORK_UNNEEDED;
+	return fake.too_late ? IBV_FORK_DISABLED : IBV_FORK_UNNEEDED;
+}
+
+int ibv_fork_init(void)
+{
+	T_CHECK(fake.too_late);
+	return EINVAL;
 }
 
 /* What ibv_reg_mr() is, where the access flags are no constant. */
@@ -117,6 +124,8 @@ static void the_device_only_fails(void)
 static void limits_of_the_device(void)
 {
 	set_up();
+	T_CHECK(rdm_pool_add_verbs(pool, &pd, IBV_ACCESS_ON_DEMAND) && errno == ENOTSUP);
+	T_CHECK(rdm_pool_add_verbs(pool, NULL, 0) && errno == EINVAL);
 	T_CHECK(!rdm_malloc(pool, 3 * T_SLAB) && errno == ENOMEM);
 	rdm_free(t_malloc(pool, 2 * T_SLAB));
 	T_CHECK(!rdm_pool_trim(pool, 0) && !fake.live);
@@ -128,9 +137,30 @@ static void limits_of_the_device(void)
 	T_CHECK(!fake.live);
 }
 
+static int two_rails_too_late(void *arg)
+{
+	(void)arg;
+	fake.too_late = true;
+	for (int i = 0; i < 2; i++) {
+		set_up();
+		rdm_free(t_malloc(pool, 100));
+		tear_down();
+	}
+	return T_PASS;
+}
+
+static void fork_init_comes_too_late(void)
+{
+	struct t_caught caught;
+
+	t_catch(&caught, two_rails_too_late, NULL);
+	t_caught_line(&caught, "ibv_fork_init", "too late");
+}
+
 int main(void)
 {
 	t_watchdog(30);
+	fork_init_comes_too_late();
 	the_device_is_removed();
 	the_device_only_fails();
 	limits_of_the_device();
