@@ -284,6 +284,12 @@ RDM_API void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
 RDM_API void rdm_free(void *ptr);
 RDM_API void rdm_free_sized(void *ptr, size_t size);
 
+/*
+ * Gives the free blocks that the calling thread keeps, of every pool, to all
+ * threads. A thread does so when it ends; one that sleeps for long may want to.
+ */
+RDM_API void rdm_thread_flush(void);
+
 /* Bytes usable at ptr, a live block's start. errno: EINVAL (then 0). */
 RDM_API size_t rdm_usable_size(const void *ptr);
 

@@ -9,11 +9,13 @@ LIB_SOURCES = \
 	lib/audit.c \
 	lib/bits.c lib/bits.h \
 	lib/conf.c lib/conf.h \
+	lib/depot.c lib/depot.h \
 	lib/emap.c lib/emap.h \
 	lib/fork.c lib/fork.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \
+	lib/magazine.c lib/magazine.h \
 	lib/malloc.c \
 	lib/meta.h \
 	lib/pool.c lib/pool.h \
@@ -30,6 +32,7 @@ LIB_SOURCES = \
 	lib/slab.c lib/slab.h \
 	lib/snapshot.c lib/snapshot.h \
 	lib/state.c lib/state.h \
+	lib/static_tls.c lib/static_tls.h \
 	lib/stats.c \
 	lib/version.c
 

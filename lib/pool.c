@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bits.h"
 #include "conf.h"
 #include "fork.h"
 #include "live.h"
@@ -16,7 +17,10 @@
 
 #define MAGIC 0x6c6f6f706d6472ULL
 
+#define POOLS_MAX 4096 /* jemalloc has fewer arenas */
+
 static struct rdm_pool *pools;
+static unsigned long slots[POOLS_MAX / RDM_BITS_WORD];
 
 bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 {
@@ -125,6 +129,10 @@ static int open_pool(struct rdm_pool *pool)
 			strerror(error));
 		return ENOMEM;
 	}
+	rdm_depot_init(&pool->depot);
+	LIST_INIT(&pool->caches);
+	pool->slot = (unsigned)rdm_bits_next(slots, POOLS_MAX, 0, false);
+	rdm_bits_assign(slots, pool->slot, 1, true);
 	pool->next = pools;
 	pools = pool;
 	atomic_store(&pool->magic, MAGIC);
@@ -166,6 +174,7 @@ static int return_everything(struct rdm_pool *pool)
 {
 	int error;
 
+	rdm_magazines_forget(pool);
 	rdm_arena_reset(&pool->arena);
 	rdm_arena_purge(&pool->arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
@@ -175,6 +184,14 @@ static int return_everything(struct rdm_pool *pool)
 	return error;
 }
 
+static void end_inheritance(struct rdm_pool *pool)
+{
+	if (!atomic_load(&pool->inherited))
+		return;
+	rdm_magazines_adopt(pool);
+	atomic_store(&pool->inherited, false);
+}
+
 static void unlist(struct rdm_pool *pool)
 {
 	struct rdm_pool **link = &pools;
@@ -182,6 +199,7 @@ static void unlist(struct rdm_pool *pool)
 	while (*link != pool)
 		link = &(*link)->next;
 	*link = pool->next;
+	rdm_bits_assign(slots, pool->slot, 1, false);
 }
 
 int rdm_pool_destroy(rdm_pool *pool)
@@ -203,6 +221,7 @@ int rdm_pool_destroy(rdm_pool *pool)
 	if (error)
 		return rdm_quiesce_leave(EBUSY);
 	rdm_arena_destroy(&pool->arena);
+	rdm_magazines_close(pool);
 	unlist(pool);
 	atomic_store(&pool->magic, 0);
 	pthread_mutex_destroy(&pool->slabs.lock);
@@ -221,7 +240,7 @@ int rdm_pool_reset(rdm_pool *pool)
 	rdm_slabs_unlock(&pool->slabs);
 	error = return_everything(pool);
 	if (!error)
-		atomic_store(&pool->inherited, false);
+		end_inheritance(pool);
 	change_regions(pool);
 	return rdm_quiesce_leave(error ? EBUSY : 0);
 }
@@ -276,7 +295,7 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 	error = rdm_slabs_attach(&pool->slabs, slot);
 	change_regions(pool);
 	if (!error) {
-		atomic_store(&pool->inherited, false);
+		end_inheritance(pool);
 		rdm_quiesce_leave(0);
 		return slot;
 	}
@@ -430,25 +449,36 @@ static bool trim_idle(struct rdm_pool *pool)
 	return pool->slabs.bytes < before;
 }
 
+/* Finds room in what threads and empty slabs hold. `error` is why no slab could be made, 0: none was. */
+static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, int error)
+{
+	rdm_magazines_drain(pool);
+	rdm_arena_purge(&pool->arena);
+	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
+		return 0;
+	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
+	return trim_idle(pool) || !error ? add_slab(pool, want->size, want->align) : error;
+}
+
 static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
 {
-	int error;
+	int error = 0;
 
 	if (atomic_load(&pool->inherited))
 		return refuse_inherited(pool);
 	if (generation != rdm_pool_generation(pool))
 		return 0;
-	/* Small runs that jemalloc keeps may add up to the large one that is missing. */
+	/* Small runs that nobody uses may add up to the large one that is missing. */
+	rdm_magazines_drain_depot(pool);
 	rdm_arena_purge(&pool->arena);
 	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
-	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
-	if (!slab_length(pool, want->size))
-		trim_idle(pool);
-	error = add_slab(pool, want->size, want->align);
-	if (error && trim_idle(pool))
+	if (slab_length(pool, want->size)) {
 		error = add_slab(pool, want->size, want->align);
-	return error;
+		if (!error)
+			return 0;
+	}
+	return scrape_together(pool, want, error);
 }
 
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
@@ -496,6 +526,7 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 		return -1;
 	if (atomic_load(&pool->inherited))
 		return rdm_quiesce_leave(refuse_inherited(pool));
+	rdm_magazines_drain(pool);
 	rdm_arena_purge(&pool->arena);
 	error = rdm_slabs_trim(&pool->slabs, keep);
 	change_regions(pool);
