@@ -8,6 +8,7 @@ LIB_SOURCES = \
 	lib/arena_config.h \
 	lib/audit.c \
 	lib/bits.c lib/bits.h \
+	lib/carve.c \
 	lib/conf.c lib/conf.h \
 	lib/emap.c lib/emap.h \
 	lib/fork.c lib/fork.h \
@@ -28,6 +29,7 @@ LIB_SOURCES = \
 	lib/sidetable.c lib/sidetable.h \
 	lib/size_class.h \
 	lib/slab.c lib/slab.h \
+	lib/slab_index.c lib/slab_index.h \
 	lib/snapshot.c lib/snapshot.h \
 	lib/state.c lib/state.h \
 	lib/stats.c \

@@ -205,7 +205,7 @@ int rdm_pool_destroy(rdm_pool *pool)
 	rdm_arena_destroy(&pool->arena);
 	unlist(pool);
 	atomic_store(&pool->magic, 0);
-	pthread_mutex_destroy(&pool->slabs.lock);
+	rdm_slabs_destroy(&pool->slabs);
 	rdm_meta_free(pool);
 	return rdm_quiesce_leave(0);
 }

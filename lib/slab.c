@@ -47,6 +47,12 @@ void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool)
 	TAILQ_INIT(&set->slabs);
 }
 
+void rdm_slabs_destroy(struct rdm_slab_set *set)
+{
+	pthread_mutex_destroy(&set->lock);
+	rdm_slab_index_free(&set->index);
+}
+
 size_t rdm_slabs_max_length(const struct rdm_slab_set *set)
 {
 	size_t least = SIZE_MAX;
@@ -92,18 +98,40 @@ static int deregister_slab(struct rdm_slab *slab, int rail)
 	return error;
 }
 
+/* Makes the index cover a granule. 0 or an errno value. */
+static int cover(struct rdm_slab_set *set, size_t granule)
+{
+	struct rdm_slab_index wider;
+	int error;
+
+	if (granule < set->index.granules)
+		return 0;
+	error = rdm_slab_index_make(&wider, granule);
+	if (error) {
+		rdm_log(RDM_LOG_ERROR, "no memory for the index of a pool's slabs");
+		return error;
+	}
+	pthread_mutex_lock(&set->lock);
+	rdm_slab_index_widen(&set->index, &wider);
+	pthread_mutex_unlock(&set->lock);
+	rdm_slab_index_free(&wider);
+	return 0;
+}
+
 static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 {
-	struct rdm_slab *other;
+	size_t granule = rdm_slab_granule(slab);
+	size_t before;
 
 	pthread_mutex_lock(&set->lock);
-	TAILQ_FOREACH_REVERSE (other, &set->slabs, rdm_slab_list, link)
-		if (other->base < slab->base)
-			break;
-	if (other)
-		TAILQ_INSERT_AFTER(&set->slabs, other, slab, link);
-	else
+	before = rdm_bits_last(set->index.slabs, 0, granule, true);
+	if (before == RDM_BITS_NONE)
 		TAILQ_INSERT_HEAD(&set->slabs, slab, link);
+	else
+		TAILQ_INSERT_AFTER(&set->slabs, rdm_keymap[before], slab, link);
+	rdm_bits_set(set->index.slabs, granule);
+	rdm_bits_set(set->index.idle, granule);
+	rdm_slab_index_offer(&set->index, granule, slab->quarantined ? 0 : slab->pages);
 	pthread_mutex_unlock(&set->lock);
 }
 
@@ -128,10 +156,11 @@ static int release(struct rdm_slab *slab)
 		}
 		rdm_log(RDM_LOG_ERROR, "cannot give back the slab %p: raise vm.max_map_count",
 			(void *)slab->base);
-		rdm_keymap_assign(slab->base, slab->length, slab);
 	}
 	slab->quarantined = true;
 	set->quarantined += slab->length;
+	/* Its neighbours are found through the map, and it has one key or more. */
+	rdm_keymap_assign(slab->base, slab->length, slab);
 	insert(set, slab);
 	return error;
 }
@@ -140,7 +169,10 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 {
 	size_t pages = length >> rdm_state.page_shift;
 	size_t words = (pages + RDM_BITS_WORD - 1) / RDM_BITS_WORD;
-	struct rdm_slab *slab = rdm_meta_alloc(sizeof(*slab) + words * sizeof(slab->carved[0]));
+	struct rdm_slab *slab;
+	size_t size = sizeof(*slab) + words * sizeof(slab->carved[0]);
+
+	slab = rdm_meta_alloc_aligned(size, RDM_CACHE_LINE);
 
 	if (!slab) {
 		rdm_log(RDM_LOG_ERROR, "no memory for the record of a slab of %zu MiB",
@@ -148,6 +180,7 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 		return NULL;
 	}
 	slab->set = set;
+	slab->pool = set->pool;
 	slab->length = length;
 	slab->pages = slab->free_pages = pages;
 	return slab;
@@ -185,6 +218,12 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
 		rdm_meta_free(slab);
 		return ENOMEM;
 	}
+	error = cover(set, rdm_slab_granule(slab));
+	if (error) {
+		rdm_reserve_give(slab->base, length);
+		rdm_meta_free(slab);
+		return error;
+	}
 	error = rdm_state_cover(slab->base + length);
 	if (!error)
 		error = rdm_emap_cover(slab->base, length);
@@ -212,8 +251,12 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
 static void unlink_slab(struct rdm_slab *slab)
 {
 	struct rdm_slab_set *set = slab->set;
+	size_t granule = rdm_slab_granule(slab);
 
 	TAILQ_REMOVE(&set->slabs, slab, link);
+	rdm_bits_clear(set->index.slabs, granule);
+	rdm_bits_clear(set->index.idle, granule);
+	rdm_slab_index_offer(&set->index, granule, 0);
 	if (slab->quarantined)
 		set->quarantined -= slab->length;
 	else
@@ -221,35 +264,38 @@ static void unlink_slab(struct rdm_slab *slab)
 	slab->quarantined = false;
 }
 
-static bool unlink_if_idle(struct rdm_slab *slab, size_t keep)
+/*
+ * Takes the last slab before a granule that may go out of the set, and leaves
+ * at least `keep` bytes in use. NULL if there is none.
+ */
+static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, size_t keep)
 {
-	struct rdm_slab_set *set = slab->set;
-	bool idle;
+	struct rdm_slab *slab = NULL;
 
 	pthread_mutex_lock(&set->lock);
-	idle = slab->quarantined ||
-	       (slab->free_pages == slab->pages && set->bytes - slab->length >= keep);
-	if (idle)
+	while (!slab &&
+	       (*granule = rdm_bits_last(set->index.idle, 0, *granule, true)) != RDM_BITS_NONE) {
+		slab = rdm_keymap[*granule];
+		if (!slab->quarantined && set->bytes - slab->length < keep)
+			slab = NULL;
+	}
+	if (slab)
 		unlink_slab(slab);
 	pthread_mutex_unlock(&set->lock);
-	return idle;
+	return slab;
 }
 
 int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep)
 {
-	struct rdm_slab *slab = TAILQ_LAST(&set->slabs, rdm_slab_list);
+	size_t granule = set->index.granules;
+	struct rdm_slab *slab;
 	int error = 0;
 
-	while (slab) {
-		struct rdm_slab *previous = TAILQ_PREV(slab, rdm_slab_list, link);
+	while ((slab = unlink_idle(set, &granule, keep))) {
+		int failed = release(slab);
 
-		if (unlink_if_idle(slab, keep)) {
-			int failed = release(slab);
-
-			if (failed)
-				error = failed;
-		}
-		slab = previous;
+		if (failed)
+			error = failed;
 	}
 	return error;
 }
@@ -319,127 +365,4 @@ int rdm_slabs_adopt(struct rdm_slab_set *set)
 		slab->inherited = false;
 	}
 	return 0;
-}
-
-static size_t pages_of(size_t size)
-{
-	return (size + ((size_t)1 << rdm_state.page_shift) - 1) >> rdm_state.page_shift;
-}
-
-static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
-{
-	rdm_bits_assign(slab->carved, first, run, true);
-	slab->free_pages -= run;
-	slab->set->carved_pages += run;
-	if (first == slab->hint)
-		slab->hint += run;
-}
-
-static size_t find_run(const struct rdm_slab *slab, size_t run, size_t align)
-{
-	size_t step = pages_of(align);
-	size_t offset = ((uintptr_t)slab->base >> rdm_state.page_shift) & (step - 1);
-
-	if (slab->quarantined || slab->free_pages < run)
-		return RDM_BITS_NONE;
-	return rdm_bits_find_clear(slab->carved, slab->pages, slab->hint, run, step, offset);
-}
-
-/* Where `at` continues a run of the set, whole in one slab. */
-static void *carve_at(struct rdm_slab_set *set, char *at, size_t run)
-{
-	struct rdm_slab *slab = rdm_keymap_slab(at);
-	size_t first;
-
-	/* The run before it holds its slab; the next slab may be on its way out. */
-	if (!slab || slab != rdm_keymap_slab(at - 1) || slab->set != set)
-		return NULL;
-	first = (size_t)(at - slab->base) >> rdm_state.page_shift;
-	if (run > slab->pages - first ||
-	    rdm_bits_next(slab->carved, first + run, first, true) < first + run)
-		return NULL;
-	mark_carved(slab, first, run);
-	return at;
-}
-
-static char *carve_anywhere(struct rdm_slab_set *set, size_t run, size_t align)
-{
-	struct rdm_slab *slab;
-
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		size_t first = find_run(slab, run, align);
-
-		if (first != RDM_BITS_NONE) {
-			mark_carved(slab, first, run);
-			return slab->base + (first << rdm_state.page_shift);
-		}
-	}
-	return NULL;
-}
-
-void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align)
-{
-	size_t run = pages_of(size);
-	void *found;
-
-	pthread_mutex_lock(&set->lock);
-	found = at ? carve_at(set, at, run) : carve_anywhere(set, run, align);
-	pthread_mutex_unlock(&set->lock);
-	return found;
-}
-
-void rdm_slabs_uncarve(void *at, size_t size)
-{
-	struct rdm_slab *slab = rdm_keymap_slab(at);
-	struct rdm_slab_set *set = slab->set;
-	size_t first = (size_t)((char *)at - slab->base) >> rdm_state.page_shift;
-	size_t run = pages_of(size);
-
-	pthread_mutex_lock(&set->lock);
-	rdm_bits_assign(slab->carved, first, run, false);
-	slab->free_pages += run;
-	set->carved_pages -= run;
-	if (first < slab->hint)
-		slab->hint = first;
-	pthread_mutex_unlock(&set->lock);
-}
-
-void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
-{
-	struct rdm_slab *slab;
-
-	pthread_mutex_lock(&set->lock);
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		rdm_bits_assign(slab->carved, 0, slab->pages, false);
-		slab->free_pages = slab->pages;
-		slab->hint = 0;
-	}
-	set->carved_pages = 0;
-	pthread_mutex_unlock(&set->lock);
-}
-
-bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align)
-{
-	struct rdm_slab *slab;
-	size_t run = pages_of(size);
-	bool found = false;
-
-	pthread_mutex_lock(&set->lock);
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		found = find_run(slab, run, align) != RDM_BITS_NONE;
-		if (found)
-			break;
-	}
-	pthread_mutex_unlock(&set->lock);
-	return found;
-}
-
-void rdm_slabs_lock(struct rdm_slab_set *set)
-{
-	pthread_mutex_lock(&set->lock);
-}
-
-void rdm_slabs_unlock(struct rdm_slab_set *set)
-{
-	pthread_mutex_unlock(&set->lock);
 }

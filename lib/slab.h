@@ -20,31 +20,46 @@
 #include "prepare.h"
 #include "rail.h"
 #include "rdmalloc.h"
+#include "reserve.h"
+#include "slab_index.h"
 
 struct rdm_pool;
 
+#define RDM_CACHE_LINE 64
+
 struct rdm_slab {
-	struct rdm_slab_set *set;
-	TAILQ_ENTRY(rdm_slab) link;
+	/* What look-ups and free() read: one line for rail 0, written with the slab's life only. */
+	_Alignas(RDM_CACHE_LINE) struct rdm_slab_set *set;
+	struct rdm_pool *pool;
 	char *base;
 	size_t length;
 	size_t pages;
-	size_t free_pages;
-	size_t hint;            /* no free page before it */
+	_Atomic unsigned keyed; /* a bit for each rail that mr[] is valid of */
 	bool inherited;         /* in a child: what the fork left, not registered */
 	bool quarantined;       /* a rail refused to let it go: mapped, not used */
-	void *shadow;           /* snapshot.c: the child's copy, while fork() runs */
-	_Atomic unsigned keyed; /* a bit for each rail that mr[] is valid of */
 	struct rdm_mr mr[RDM_RAILS_MAX];
+	/* What carving writes. */
+	_Alignas(RDM_CACHE_LINE) size_t free_pages;
+	size_t hint; /* no free page before it */
+	TAILQ_ENTRY(rdm_slab) link;
+	void *shadow;           /* snapshot.c: the child's copy, while fork() runs */
 	unsigned long carved[]; /* a bit for each page */
 };
+
+_Static_assert(offsetof(struct rdm_slab, mr[1]) == RDM_CACHE_LINE, "rail 0 is in the first line");
+
+static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
+{
+	return rdm_reserve_distance(slab->base) >> RDM_GRANULE_SHIFT;
+}
 
 struct rdm_slab_set {
 	struct rdm_pool *pool;
 	struct rdm_memory_kind kind;
 	enum rdm_fork_policy fork;
 	pthread_mutex_t lock;
-	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address, so that low ones fill first */
+	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address */
+	struct rdm_slab_index index;               /* under lock */
 	size_t bytes;                              /* of all slabs in use; under the quiesce lock */
 	size_t quarantined;                        /* of the others; under the quiesce lock */
 	size_t carved_pages;                       /* under lock */
@@ -56,6 +71,8 @@ struct rdm_slab_set {
 int rdm_slabs_open_reserve(void);
 
 void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool);
+/* There are no slabs left. */
+void rdm_slabs_destroy(struct rdm_slab_set *set);
 
 /* Longest slab that every rail can register, whole granules; SIZE_MAX: any. */
 size_t rdm_slabs_max_length(const struct rdm_slab_set *set);
@@ -85,7 +102,11 @@ void rdm_slabs_close_rails(struct rdm_slab_set *set, bool inherited);
 /* In a child: puts inherited slabs into use again. 0 or an errno value. */
 int rdm_slabs_adopt(struct rdm_slab_set *set);
 
-/* A run of whole pages, at `at` if that is not NULL. NULL when there is none. */
+/*
+ * Carving, in carve.c. A run of whole pages, at `at` if that is not NULL, else
+ * the one with the lowest address (but for large alignments). NULL when there
+ * is none.
+ */
 void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
 void rdm_slabs_uncarve(void *at, size_t size);
 /* Whether carve would find one. */
