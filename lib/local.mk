@@ -11,6 +11,7 @@ LIB_SOURCES = \
 	lib/carve.c \
 	lib/conf.c lib/conf.h \
 	lib/emap.c lib/emap.h \
+	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
@@ -33,7 +34,8 @@ LIB_SOURCES = \
 	lib/snapshot.c lib/snapshot.h \
 	lib/state.c lib/state.h \
 	lib/stats.c \
-	lib/version.c
+	lib/version.c \
+	lib/workers.c lib/workers.h
 
 LIB_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(RAIL_CPPFLAGS)
 LIB_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden

@@ -6,6 +6,7 @@
 
 #include "bits.h"
 #include "emap.h"
+#include "fill.h"
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
@@ -66,17 +67,30 @@ size_t rdm_slabs_max_length(const struct rdm_slab_set *set)
 	return least;
 }
 
-static int register_slab(struct rdm_slab *slab, int rail)
+unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
+{
+	unsigned rails = 0;
+
+	for (int i = 0; i < RDM_RAILS_MAX; i++)
+		if (set->rails[i].used && !set->rails[i].closing)
+			rails |= 1U << i;
+	return rails;
+}
+
+int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh)
 {
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
 	/* Paging, KSM or a fork may have undone an earlier write. */
-	rdm_prepare_dirty(slab->base, slab->length);
+	if (fresh)
+		rdm_prepare_write(slab->base, slab->length);
+	else
+		rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
 	if (error)
 		return error;
-	set->registrations++;
+	atomic_fetch_add(&set->registrations, 1);
 	atomic_fetch_or_explicit(&slab->keyed, 1U << rail, memory_order_release);
 	return 0;
 }
@@ -186,66 +200,111 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	return slab;
 }
 
-static int register_with_all(struct rdm_slab *slab)
-{
-	for (int i = 0; i < RDM_RAILS_MAX; i++) {
-		const struct rdm_rail *rail = &slab->set->rails[i];
-		int error = rail->used && !rail->closing ? register_slab(slab, i) : 0;
-
-		if (error)
-			return error;
-	}
-	return 0;
-}
-
 bool rdm_slabs_have_room(size_t length, size_t align)
 {
 	return rdm_reserve_has_room(length, align);
 }
 
-int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
+/* Slabs on their way into a set. */
+struct run {
+	struct rdm_slab *slab[RDM_RUN_MAX];
+	size_t count;
+	size_t bytes;
+	char *base;
+};
+
+static void free_records(struct run *run)
 {
-	struct rdm_slab *slab = new_slab(set, length);
+	while (run->count)
+		rdm_meta_free(run->slab[--run->count]);
+}
+
+/* Records and addresses. 0 or an errno value: then there is nothing to undo. */
+static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, size_t align,
+		     size_t count)
+{
+	run->bytes = length * count;
+	run->base = NULL;
+	for (run->count = 0; run->count < count; run->count++)
+		if (!(run->slab[run->count] = new_slab(set, length)))
+			break;
+	if (run->count == count) {
+		run->base = rdm_reserve_take(run->bytes, align);
+		if (!run->base)
+			rdm_log(RDM_LOG_ERROR,
+				"the reserve of %zu MiB has no room for %zu MiB: set "
+				"RDMALLOC_CONF=reserve:SIZE",
+				rdm_reserve_size() >> 20, run->bytes >> 20);
+	}
+	if (!run->base) {
+		free_records(run);
+		return ENOMEM;
+	}
+	for (size_t i = 0; i < count; i++)
+		run->slab[i]->base = run->base + i * length;
+	return 0;
+}
+
+/* Tables beside the reserve, and memory. `error` as rdm_prepare_map(). */
+static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
+{
+	int error = cover(set, rdm_slab_granule(run->slab[run->count - 1]));
+
+	if (!error)
+		error = rdm_state_cover(run->base + run->bytes);
+	if (!error)
+		error = rdm_emap_cover(run->base, run->bytes);
+	if (!error)
+		error = rdm_prepare_map(run->base, run->bytes, run->slab[0]->length, &set->kind,
+					last_try ? RDM_LOG_ERROR : RDM_LOG_INFO);
+	return error;
+}
+
+/* Nothing is registered. */
+static void abandon_run(struct run *run, int error)
+{
+	/* Somebody else's memory is there now: leave it alone for ever. */
+	if (error == EADDRINUSE)
+		rdm_reserve_keep(run->base, run->bytes, true);
+	else if (rdm_reserve_give(run->base, run->bytes))
+		rdm_log(RDM_LOG_ERROR, "cannot give back %zu MiB at %p: raise vm.max_map_count",
+			run->bytes >> 20, (void *)run->base);
+	free_records(run);
+}
+
+int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
+		      size_t *made)
+{
+	struct run run;
 	int error;
 
-	if (!slab)
-		return ENOMEM;
-	slab->base = rdm_reserve_take(length, align);
-	if (!slab->base) {
-		rdm_log(RDM_LOG_ERROR,
-			"the reserve of %zu MiB has no room for %zu MiB: set RDMALLOC_CONF=reserve:SIZE",
-			rdm_reserve_size() >> 20, length >> 20);
-		rdm_meta_free(slab);
-		return ENOMEM;
+	*made = 0;
+	while (!(error = begin_run(set, &run, length, align, count)) &&
+	       (error = map_run(set, &run, count == 1))) {
+		abandon_run(&run, error);
+		if (count == 1)
+			break;
+		count /= 2;
 	}
-	error = cover(set, rdm_slab_granule(slab));
-	if (error) {
-		rdm_reserve_give(slab->base, length);
-		rdm_meta_free(slab);
-		return error;
+	if (error)
+		return error == EADDRINUSE ? ENOMEM : error;
+	error = rdm_fill(set, run.slab, run.count, made);
+	for (size_t i = 0; i < *made; i++) {
+		rdm_keymap_assign(run.slab[i]->base, length, run.slab[i]);
+		set->bytes += length;
+		set->growths++;
+		insert(set, run.slab[i]);
 	}
-	error = rdm_state_cover(slab->base + length);
-	if (!error)
-		error = rdm_emap_cover(slab->base, length);
-	if (!error)
-		error = rdm_prepare(slab->base, length, &set->kind);
-	if (error == EADDRINUSE) {
-		/* Somebody else's memory is there now: leave it alone for ever. */
-		rdm_reserve_keep(slab->base, length, true);
-		rdm_meta_free(slab);
-		return ENOMEM;
-	}
-	if (!error)
-		error = register_with_all(slab);
-	if (error) {
-		release(slab);
-		return error;
-	}
-	rdm_keymap_assign(slab->base, length, slab);
-	set->bytes += length;
-	set->growths++;
-	insert(set, slab);
-	return 0;
+	while (run.count > *made)
+		release(run.slab[--run.count]);
+	return error;
+}
+
+int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
+{
+	size_t made;
+
+	return rdm_slabs_add_run(set, length, align, 1, &made);
 }
 
 static void unlink_slab(struct rdm_slab *slab)
@@ -316,7 +375,7 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 				set->rails[rail].registrar.name, max, slab->length);
 			error = EFBIG;
 		} else {
-			error = register_slab(slab, rail);
+			error = rdm_slab_register(slab, rail, false);
 		}
 		if (error)
 			break;

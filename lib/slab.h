@@ -64,7 +64,8 @@ struct rdm_slab_set {
 	size_t quarantined;                        /* of the others; under the quiesce lock */
 	size_t carved_pages;                       /* under lock */
 	struct rdm_rail rails[RDM_RAILS_MAX];
-	uint64_t registrations, deregistrations, growths;
+	_Atomic uint64_t registrations; /* by several threads, see fill.h */
+	uint64_t deregistrations, growths;
 };
 
 /* Opens the reserve and the tables beside it, once a process. 0 or errno. */
@@ -80,8 +81,23 @@ size_t rdm_slabs_max_length(const struct rdm_slab_set *set);
 /* Whether there are addresses for a slab of that length. */
 bool rdm_slabs_have_room(size_t length, size_t align);
 
-/* One more slab, prepared and registered. 0 or an errno value. */
+/* The most slabs that are made in one call. */
+#define RDM_RUN_MAX 128
+
+/*
+ * Slabs of the same length, prepared and registered: `count` of them, or fewer
+ * where memory for so many is not to be had in one piece. *made says how many
+ * there are now, also after an error. 0 or an errno value.
+ */
+int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
+		      size_t *made);
+/* One slab. 0 or an errno value. */
 int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
+
+/* Rails that new slabs are registered with, a bit for each. */
+unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set);
+/* Writes to a slab and registers it. fresh: nobody else knows it. 0 or an errno value. */
+int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh);
 
 /*
  * Releases slabs with nothing carved while at least `keep` bytes stay. 0, or
