@@ -224,7 +224,7 @@ int rdm_pool_destroy(rdm_pool *pool)
 	rdm_magazines_close(pool);
 	unlist(pool);
 	atomic_store(&pool->magic, 0);
-	pthread_mutex_destroy(&pool->slabs.lock);
+	rdm_slabs_destroy(&pool->slabs);
 	rdm_meta_free(pool);
 	return rdm_quiesce_leave(0);
 }
@@ -488,9 +488,50 @@ int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned g
 	return rdm_quiesce_leave(grow(pool, want, generation));
 }
 
-static int reserve(struct rdm_pool *pool, size_t bytes)
+/* As much as fork() and other threads that grow have to wait for. */
+#define RESERVE_STEP ((size_t)256 << 20)
+
+/* How many slabs of that length to make at once for a pool that lacks so many bytes. */
+static size_t run_count(const struct rdm_pool *pool, size_t length, size_t bytes)
 {
-	int error = 0;
+	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
+	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
+	size_t count = (bytes - 1) / length + 1;
+
+	if (count > RESERVE_STEP / length)
+		count = RESERVE_STEP / length;
+	if (count > RDM_RUN_MAX)
+		count = RDM_RUN_MAX;
+	if (pool->limit && count > (pool->limit - used) / length)
+		count = (pool->limit - used) / length;
+	while (count > 1 && !rdm_slabs_have_room(count * length, page))
+		count /= 2;
+	return count;
+}
+
+static int add_run(struct rdm_pool *pool, size_t bytes)
+{
+	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
+	size_t length = slab_length(pool, 1);
+	size_t count = length ? run_count(pool, length, bytes) : 0;
+	size_t made;
+	int error;
+
+	if (count < 2)
+		return add_slab(pool, 1, RDM_GRANULE);
+	error = rdm_slabs_add_run(&pool->slabs, length, page, count, &made);
+	if (!made)
+		return error;
+	pool->complained = false;
+	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	change_regions(pool);
+	return error;
+}
+
+/* One step, after which slabs of *done bytes are there. */
+static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
+{
+	int error;
 
 	if (atomic_load(&pool->inherited))
 		return refuse_inherited(pool);
@@ -503,19 +544,35 @@ static int reserve(struct rdm_pool *pool, size_t bytes)
 	}
 	if (pool->limit && bytes > pool->limit)
 		return refuse_limit(pool, bytes - pool->slabs.bytes);
-	while (!error && pool->slabs.bytes < bytes)
-		error = add_slab(pool, 1, RDM_GRANULE);
+	error = pool->slabs.bytes < bytes ? add_run(pool, bytes - pool->slabs.bytes) : 0;
+	*done = pool->slabs.bytes;
 	return error;
+}
+
+int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
+			      int (*progress)(void *context, size_t done, size_t total),
+			      void *context)
+{
+	size_t done = 0;
+
+	if (!rdm_pool_check(pool, "rdm_pool_reserve"))
+		return -1;
+	do {
+		if (!rdm_quiesce_enter("rdm_pool_reserve") ||
+		    rdm_quiesce_leave(reserve(pool, bytes, &done)))
+			return -1;
+		if (progress && progress(context, done < bytes ? done : bytes, bytes) &&
+		    done < bytes) {
+			errno = ECANCELED;
+			return -1;
+		}
+	} while (done < bytes);
+	return 0;
 }
 
 int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
 {
-	int error;
-
-	if (!rdm_pool_check(pool, "rdm_pool_reserve") || !rdm_quiesce_enter("rdm_pool_reserve"))
-		return -1;
-	error = reserve(pool, bytes);
-	return rdm_quiesce_leave(error);
+	return rdm_pool_reserve_progress(pool, bytes, NULL, NULL);
 }
 
 int rdm_pool_trim(rdm_pool *pool, size_t keep)
