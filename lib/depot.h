@@ -17,7 +17,7 @@
 
 #include "size_class.h"
 
-#define RDM_MAGAZINE_BLOCKS 62 /* 512 bytes in all */
+#define RDM_MAGAZINE_BLOCKS 254 /* 2 KiB in all */
 
 struct rdm_magazine {
 	struct rdm_magazine *next;

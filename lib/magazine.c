@@ -99,12 +99,15 @@ static void evict(struct rdm_cache *cache, unsigned class, bool any, struct chor
 static bool grow(struct rdm_cache *cache, unsigned class)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
-	size_t size = rdm_class_size(class);
 	size_t more = allowance(stack);
+	size_t size;
 
+	if (more == RDM_MAGAZINE_BLOCKS)
+		return false;
+	size = rdm_class_size(class);
 	if (more > RDM_MAGAZINE_BLOCKS - more)
 		more = RDM_MAGAZINE_BLOCKS - more;
-	if (more > (budget - cache->bytes) / size)
+	if (more * size > budget - cache->bytes)
 		more = (budget - cache->bytes) / size;
 	stack->ceiling += more;
 	cache->bytes += more * size;
@@ -170,7 +173,7 @@ static void settle(struct rdm_cache *cache, struct rdm_pool *pool)
 }
 
 /* The calling thread's cache of a pool, hot from now on. NULL: it must do without. */
-static struct rdm_cache *cache_of(struct rdm_pool *pool)
+static struct rdm_cache *find_cache(struct rdm_pool *pool)
 {
 	struct rdm_thread *thread = self ? self : join_registry();
 	struct rdm_cache *cache;
@@ -191,10 +194,17 @@ static struct rdm_cache *cache_of(struct rdm_pool *pool)
 	return cache;
 }
 
+static struct rdm_cache *cache_of(struct rdm_pool *pool)
+{
+	struct rdm_cache *hot = rdm_cache_hot();
+
+	return hot && hot->home == pool ? hot : find_cache(pool);
+}
+
 /* For blocks that no cache takes. */
 static void put_back(struct rdm_pool *pool, unsigned class, void **blocks, size_t count)
 {
-	size_t put = count ? rdm_depot_put(&pool->depot, class, blocks, count) : 0;
+	size_t put = rdm_depot_put(&pool->depot, class, blocks, count);
 
 	for (; put < count; put++)
 		rdm_arena_free(blocks[put], class);
@@ -204,7 +214,8 @@ static void do_chores(struct rdm_pool *pool, unsigned class, struct chores *chor
 {
 	if (chores->evicted)
 		rdm_depot_give(&pool->depot, chores->evicted_class, chores->evicted);
-	put_back(pool, class, chores->blocks, chores->count);
+	if (chores->count)
+		put_back(pool, class, chores->blocks, chores->count);
 }
 
 /* Loads a magazine for so many blocks, others give way for it. False: the cache is locked. */
@@ -241,8 +252,6 @@ static bool equip(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class
 	size_t blocks = most / size ? most / size : 1;
 	struct rdm_magazine *magazine;
 
-	if (cache->stacks[class].floor)
-		return true;
 	if (size > budget)
 		return false;
 	magazine = rdm_depot_magazine(&pool->depot);
@@ -273,11 +282,17 @@ static size_t helping(struct rdm_cache *cache, struct rdm_pool *pool, unsigned c
 static size_t stock(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class, void **blocks,
 		    size_t count)
 {
+	struct rdm_stack *stack = &cache->stacks[class];
 	size_t taken = 0;
 
-	if (rdm_cache_enter(cache, pool))
-		while (taken < count && rdm_stack_push(&cache->stacks[class], blocks[taken]))
-			taken++;
+	if (rdm_cache_enter(cache, pool) && stack->floor) {
+		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
+		size_t room = (size_t)(stack->ceiling - top);
+
+		taken = count < room ? count : room;
+		memcpy(top, blocks, taken * sizeof(blocks[0]));
+		atomic_store_explicit(&stack->top, top + taken, memory_order_relaxed);
+	}
 	rdm_cache_leave(cache);
 	return taken;
 }
@@ -302,9 +317,11 @@ void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class)
 	count = rdm_depot_take(&pool->depot, class, blocks, helping(cache, pool, class));
 	if (!count)
 		return NULL;
-	equip(cache, pool, class);
+	if (!cache->stacks[class].floor)
+		equip(cache, pool, class);
 	stocked = stock(cache, pool, class, blocks + 1, count - 1);
-	put_back(pool, class, blocks + 1 + stocked, count - 1 - stocked);
+	if (stocked < count - 1)
+		put_back(pool, class, blocks + 1 + stocked, count - 1 - stocked);
 	return blocks[0];
 }
 
@@ -320,7 +337,7 @@ void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
 	}
 	chores.evicted = NULL;
 	chores.count = 0;
-	if (cache && equip(cache, pool, class)) {
+	if (cache && (cache->stacks[class].floor || equip(cache, pool, class))) {
 		struct rdm_stack *stack = &cache->stacks[class];
 
 		if (rdm_cache_enter(cache, pool) && stack->floor) {

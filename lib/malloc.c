@@ -27,7 +27,7 @@ __attribute__((noreturn, cold)) static void die_of_two_owners(const void *block)
 		block);
 }
 
-static inline void *begin(void *block, unsigned class)
+static inline void *begin(void *block, size_t class)
 {
 	if (__builtin_expect(!rdm_state_begin(block, class), 0))
 		die_of_two_owners(block);
@@ -89,7 +89,7 @@ __attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, s
 
 void *rdm_malloc(rdm_pool *pool, size_t size)
 {
-	unsigned class = rdm_class_of_bytes(size);
+	size_t class = rdm_class_of_bytes(size);
 	void *block;
 
 	if (__builtin_expect(class <= RDM_CLASS_MAX, 1)) {
@@ -189,16 +189,16 @@ __attribute__((noinline, cold)) static void free_rest(void *ptr)
 	errno = saved;
 }
 
+/* Whoever has a block has seen the reserve's size, and there is a slab where a state is. */
 void rdm_free(void *ptr)
 {
 	uintptr_t distance = rdm_reserve_distance(ptr);
 
-	if (__builtin_expect(distance < rdm_reserve_size(), 1)) {
-		const struct rdm_slab *slab = rdm_keymap_at(distance);
-		size_t state = __builtin_expect(slab != NULL, 1) ? rdm_state_take(distance) : 0;
+	if (__builtin_expect(distance < rdm_reserve.size, 1)) {
+		size_t state = rdm_state_take(distance);
 
 		if (__builtin_expect((int8_t)state > 0, 1)) {
-			end(slab->set->pool, ptr, state);
+			end(rdm_keymap_at(distance)->pool, ptr, state);
 			return;
 		}
 	}
@@ -223,15 +223,11 @@ __attribute__((noinline, cold)) static void free_other(void *ptr, size_t size)
 void rdm_free_sized(void *ptr, size_t size)
 {
 	uintptr_t distance = rdm_reserve_distance(ptr);
-	unsigned class = rdm_class_of_bytes(size);
+	size_t class = rdm_class_of_bytes(size);
 
-	if (__builtin_expect(distance < rdm_reserve_size(), 1)) {
-		const struct rdm_slab *slab = rdm_keymap_at(distance);
-
-		if (__builtin_expect(slab && rdm_state_end(distance, class), 1)) {
-			end(slab->set->pool, ptr, class);
-			return;
-		}
+	if (__builtin_expect(distance < rdm_reserve.size && rdm_state_end(distance, class), 1)) {
+		end(rdm_keymap_at(distance)->pool, ptr, class);
+		return;
 	}
 	if (ptr)
 		free_other(ptr, size);

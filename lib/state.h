@@ -88,11 +88,11 @@ static inline size_t rdm_state_take(uintptr_t distance)
 }
 
 /* As take, of a block that should be of that class. False: it is not, and was not ended. */
-static inline bool rdm_state_end(uintptr_t distance, unsigned class)
+static inline bool rdm_state_end(uintptr_t distance, size_t class)
 {
 	_Atomic uint8_t *byte = rdm_state_byte(distance);
 
-	if (__builtin_expect(distance & (RDM_UNIT - 1) || !class ||
+	if (__builtin_expect(distance & (RDM_UNIT - 1) || class > RDM_CLASS_MAX ||
 				     atomic_load_explicit(byte, memory_order_relaxed) != class,
 			     0))
 		return false;
@@ -101,7 +101,7 @@ static inline bool rdm_state_end(uintptr_t distance, unsigned class)
 }
 
 /* Begins a free block of that class. False: somebody has it already. */
-static inline bool rdm_state_begin(const void *p, unsigned class)
+static inline bool rdm_state_begin(const void *p, size_t class)
 {
 	_Atomic uint8_t *byte = rdm_state_byte(rdm_reserve_distance(p));
 
