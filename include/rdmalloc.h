@@ -155,6 +155,8 @@ struct rdm_stats {
 	size_t carved_bytes;    /* taken from the slabs by the arena */
 	size_t live_bytes;      /* in live blocks, rounded to their size class */
 	size_t live_blocks;     /* number of live blocks */
+	size_t magazine_bytes;  /* in free blocks that threads keep for themselves */
+	size_t depot_bytes;     /* in free blocks that any thread can have at once */
 	size_t limit;           /* 0: no limit */
 	size_t rails;           /* number of rails */
 	size_t quarantined;     /* bytes that a rail refused to deregister */
