@@ -45,6 +45,8 @@ check_PROGRAMS = \
 	tests/faults/address_space \
 	tests/faults/exhausted \
 	tests/load/dlopen \
+	tests/magazine/bad_free \
+	tests/magazine/classes \
 	tests/property/carve \
 	tests/property/shadow
 dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
