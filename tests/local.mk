@@ -46,6 +46,7 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/load/dlopen \
 	tests/magazine/bad_free \
+	tests/magazine/bound \
 	tests/magazine/classes \
 	tests/property/carve \
 	tests/property/shadow
