@@ -49,6 +49,7 @@ check_PROGRAMS = \
 	tests/magazine/bound \
 	tests/magazine/classes \
 	tests/magazine/drain \
+	tests/magazine/fork \
 	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow
