@@ -50,6 +50,8 @@ check_PROGRAMS = \
 	tests/magazine/classes \
 	tests/magazine/drain \
 	tests/magazine/fork \
+	tests/magazine/live \
+	tests/magazine/membarrier \
 	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow

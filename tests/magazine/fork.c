@@ -13,7 +13,7 @@
 
 enum { WORKERS = 6, KEPT = 32, OWN = 40, SPURT = 200 };
 
-static const size_t limit = 32 * T_MIB;
+static const size_t limit = 16 * T_MIB;
 /* As RDMALLOC_CONF says. */
 static const size_t budget = 256 << 10;
 
