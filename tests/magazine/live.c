@@ -6,7 +6,6 @@
  */
 #include "support.h"
 
-
 enum { THREADS = 4, SLOTS = 1500 };
 
 struct block {
