@@ -18,8 +18,11 @@
 /* Of rdm_magazine_tls; 0: not static. */
 extern intptr_t rdm_static_tls __attribute__((visibility("hidden")));
 
-/* The pointer at its start in the calling thread, which is never NULL; it is static. */
-static inline void *rdm_static_tls_first(void)
+/*
+ * The pointer at its start in the calling thread, which is never NULL; it is static.
+ * Sanitizers would take the distance for an address.
+ */
+__attribute__((no_sanitize("address", "thread"))) static inline void *rdm_static_tls_first(void)
 {
 	void *first = *(void *const __seg_fs *)rdm_static_tls;
 
