@@ -265,6 +265,15 @@ static bool equip(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class
 	return false;
 }
 
+/* Whether a class has no magazine. Asked inside, where nobody takes one away; false if locked. */
+static bool is_bare(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class)
+{
+	bool bare = rdm_cache_enter(cache, pool) && !cache->stacks[class].floor;
+
+	rdm_cache_leave(cache);
+	return bare;
+}
+
 /* How many blocks to ask the depot for. */
 static size_t helping(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class)
 {
@@ -317,7 +326,7 @@ void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class)
 	count = rdm_depot_take(&pool->depot, class, blocks, helping(cache, pool, class));
 	if (!count)
 		return NULL;
-	if (!cache->stacks[class].floor)
+	if (is_bare(cache, pool, class))
 		equip(cache, pool, class);
 	stocked = stock(cache, pool, class, blocks + 1, count - 1);
 	if (stocked < count - 1)
@@ -337,7 +346,7 @@ void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
 	}
 	chores.evicted = NULL;
 	chores.count = 0;
-	if (cache && (cache->stacks[class].floor || equip(cache, pool, class))) {
+	if (cache && (!is_bare(cache, pool, class) || equip(cache, pool, class))) {
 		struct rdm_stack *stack = &cache->stacks[class];
 
 		if (rdm_cache_enter(cache, pool) && stack->floor) {
