@@ -198,7 +198,10 @@ static struct rdm_cache *cache_of(struct rdm_pool *pool)
 {
 	struct rdm_cache *hot = rdm_cache_hot();
 
-	return hot && hot->home == pool ? hot : find_cache(pool);
+	/* Not its home: that is the registry's, and its pool may be on its way out. */
+	if (hot && atomic_load_explicit(&hot->pool, memory_order_acquire) == pool)
+		return hot;
+	return find_cache(pool);
 }
 
 /* For blocks that no cache takes. */
