@@ -245,6 +245,53 @@ static void of_the_same_class(size_t size)
 	t_event_destroy(&scattered.go_on);
 }
 
+/* A thread goes from pool to pool; the one that it has left is destroyed at once. */
+struct wanderer {
+	_Atomic(rdm_pool *) pool;
+	struct t_event go, left;
+};
+
+static void *wander(void *arg)
+{
+	struct wanderer *wanderer = arg;
+	rdm_pool *stays = t_pool("stays", 0, 0, T_SLAB, 0), *pool;
+
+	for (;;) {
+		T_CHECK(t_event_wait(&wanderer->go, -1));
+		pool = wanderer->pool;
+		if (!pool)
+			break;
+		for (unsigned i = 0; i < BLOCKS; i++)
+			rdm_free(t_malloc(pool, 64 * i));
+		t_event_set(&wanderer->left);
+		for (unsigned i = 0; i < BLOCKS; i++)
+			rdm_free(t_malloc(stays, 64 * i));
+	}
+	T_CHECK(!rdm_pool_destroy(stays));
+	return NULL;
+}
+
+static void from_pools_that_go(void)
+{
+	struct wanderer wanderer = { .pool = NULL };
+	pthread_t thread;
+
+	t_event_init(&wanderer.go);
+	t_event_init(&wanderer.left);
+	T_CHECK(!pthread_create(&thread, NULL, wander, &wanderer));
+	for (unsigned i = 0; i < (t_quick() || T_SANITIZED ? 100 : 1000); i++) {
+		wanderer.pool = t_pool("goes", 0, 0, T_SLAB, 0);
+		t_event_set(&wanderer.go);
+		T_CHECK(t_event_wait(&wanderer.left, -1));
+		T_CHECK(!rdm_pool_destroy(wanderer.pool));
+	}
+	wanderer.pool = NULL;
+	t_event_set(&wanderer.go);
+	T_CHECK(!pthread_join(thread, NULL));
+	t_event_destroy(&wanderer.go);
+	t_event_destroy(&wanderer.left);
+}
+
 int main(void)
 {
 	t_watchdog(120);
@@ -257,5 +304,6 @@ int main(void)
 	of_the_same_class(4096);
 	of_the_same_class(64);
 	of_the_same_class(192);
+	from_pools_that_go();
 	return T_PASS;
 }
