@@ -180,7 +180,6 @@ int bench_main(const struct bench_subject *the_subject)
 		bench_die("stdout is not open");
 	setvbuf(answers, NULL, _IOLBF, 0);
 	bench_cpus_find();
-	bench_stay(0);
 	why = subject->open();
 	if (why) {
 		ANSWER("none %s\n", why);

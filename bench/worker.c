@@ -79,6 +79,12 @@ void bench_stay(unsigned number)
 	}
 }
 
+void bench_roam(void)
+{
+	if (pthread_setaffinity_np(pthread_self(), sizeof(cpus_allowed), &cpus_allowed))
+		bench_die("cannot use the CPUs of before");
+}
+
 void *bench_pages(size_t length)
 {
 	void *addr = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -132,19 +138,21 @@ void bench_pointers(const void **pointer, const struct bench_range *range, unsig
 	}
 }
 
-uint64_t bench_fork(void)
+const char *bench_forks(uint64_t operations, uint64_t *ns, uint64_t *done)
 {
-	uint64_t begin = bench_now(), end;
-	pid_t pid = fork();
+	for (; *done < operations; ++*done) {
+		uint64_t begin = bench_now();
+		pid_t pid = fork();
 
-	if (!pid)
-		_exit(0);
-	end = bench_now();
-	if (pid < 0)
-		return 0;
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return end - begin;
+		if (!pid)
+			_exit(0);
+		*ns += bench_now() - begin;
+		if (pid < 0)
+			return bench_why("fork: %s", strerror(errno));
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	return NULL;
 }
 
 struct crew {
@@ -209,8 +217,10 @@ void bench_threads(const struct bench_case *c, bench_loop *loop, uint64_t operat
 	if (c->threads == 1) {
 		struct bench_thread thread = { .c = c, .operations = operations };
 
+		bench_stay(0);
 		warm_up(&thread, loop);
 		timed(&thread, loop);
+		bench_roam();
 		*ns = thread.end - thread.begin;
 		*done = thread.operations;
 		return;

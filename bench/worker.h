@@ -126,6 +126,8 @@ void bench_cpus_find(void);
 extern bool bench_warm;
 /* Thread `number` stays on one CPU, the next thread on the next. */
 void bench_stay(unsigned number);
+/* Any of them again: threads of the subject's own inherit what its caller has. */
+void bench_roam(void);
 unsigned bench_cpus(void);
 
 /* Memory of the worker's own, from the kernel: no subject must notice it. */
@@ -147,7 +149,10 @@ void bench_pointers(const void **pointer, const struct bench_range *range, unsig
 /* Keeps the compiler from dropping what was computed for it. */
 void bench_keep(uint64_t value);
 
-/* The time until fork() returns in the parent; the child exits at once. 0: it failed. */
-uint64_t bench_fork(void);
+/*
+ * fork(), so many times: the time until it returns in the parent. The child exits
+ * at once. NULL, or why it failed.
+ */
+const char *bench_forks(uint64_t operations, uint64_t *ns, uint64_t *done);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The floor of a key look-up: the call alone. */
+/* The floors: of a key look-up a call, of fork() a process that has nothing. */
 #include "config.h"
 
 #include "subjects/empty.h"
@@ -35,5 +35,17 @@ static void subject_key_unset(struct bench_range *range, unsigned n)
 	(void)range;
 	(void)n;
 }
+
+static const char *run_fork(const struct bench_case *c, uint64_t operations, uint64_t *ns,
+			    uint64_t *done)
+{
+	(void)c;
+	return bench_forks(operations, ns, done);
+}
+
+#define SUBJECT_WORKS                             \
+	{                                         \
+		"fork-hole", NULL, run_fork, NULL \
+	}
 
 #include "loops.h"
