@@ -119,4 +119,22 @@ bench_subjects_register_verbs_fork_LDADD = $(bench_libs) $(VERBS_LIBS)
 
 bench-programs: $(bench_subjects)
 
-.PHONY: bench-programs
+# The figures that README.md shows: quarter of an hour on a quiet machine.
+bench: bench-programs
+	$(top_srcdir)/bench/run --build . --output $(top_srcdir)/docs/bench
+
+MOSTLYCLEANFILES += $(EXTRA_LTLIBRARIES) $(bench_subjects)
+EXTRA_DIST += bench/run bench/subjects/buffer.h \
+	bench/harness/__init__.py \
+	bench/harness/cases.py \
+	bench/harness/charts.py \
+	bench/harness/counting.py \
+	bench/harness/goals.py \
+	bench/harness/machine.py \
+	bench/harness/maps.py \
+	bench/harness/report.py \
+	bench/harness/subjects.py \
+	bench/harness/timing.py \
+	bench/harness/worker.py
+
+.PHONY: bench bench-programs

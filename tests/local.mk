@@ -117,6 +117,7 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/readme/run
+dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
+EXTRA_DIST += tests/bench/check.py
 
 include tests/vm/local.mk

@@ -40,7 +40,7 @@ SUBJECTS = [
     Subject("register-fork", "register-fork", "the same with madvise(MADV_DONTFORK)"),
     Subject("register-verbs", "register-verbs", "malloc and ibv_reg_mr for each buffer"),
     Subject("register-verbs-fork", "register-verbs-fork", "the same after ibv_fork_init"),
-    Subject("arena-map", "arena-map", "one registered arena and a map of its free pieces"),
+    Subject("arena-map", "arena-map", "one registered arena, keys from a sorted map under a lock"),
     Subject("empty", "empty", "a call that does nothing; fork() of a process that has nothing"),
     Subject("bare", "bare", "the kernel's own: populate and pin; populate and fill"),
     Subject("pinned", "pinned", "memory pinned without DONTFORK: the kernel copies it"),
@@ -55,6 +55,7 @@ class Bench:
         self.say = say
         self.errors = errors
         self.versions = {}
+        self.works = {}  # that a subject has, by its name
         self.absent = {}
         with open(os.path.join(build, "bench", "built.json"), encoding="utf-8") as built:
             self.built = json.load(built)
@@ -96,7 +97,8 @@ class Bench:
             work = self.start(subject, timeout)
         except (worker.Gone, worker.Refused) as error:
             return str(error)
-        self.versions[subject.name] = work.version.partition(" ")[2]
+        self.versions[subject.name] = work.version
+        self.works[subject.name] = work.works
         maps = work.maps()
         work.close()
         if subject.preload:
