@@ -311,25 +311,31 @@ rdm_pool *rdm_pool_of(const void *ptr)
 	return slab ? slab->set->pool : fail(EINVAL);
 }
 
+__attribute__((noinline, cold)) static int fail_key(const struct rdm_slab *slab,
+						    const struct rdm_key *key)
+{
+	if (!slab || !key)
+		errno = EINVAL;
+	else
+		errno = atomic_load(&slab->pool->inherited) ? ECHILD : ENOENT;
+	return -1;
+}
+
 int rdm_key(const void *ptr, int rail, struct rdm_key *key)
 {
 	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
 	const struct rdm_mr *mr;
 
-	if (!slab || !key) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (rail < 0 || rail >= RDM_RAILS_MAX ||
-	    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) & (1U << rail))) {
-		errno = atomic_load(&slab->set->pool->inherited) ? ECHILD : ENOENT;
-		return -1;
-	}
-	mr = &slab->mr[rail];
-	*key = (struct rdm_key){ .lkey = mr->lkey,
-				 .rkey = mr->rkey,
-				 .base = slab->base,
-				 .length = slab->length,
-				 .handle = mr->handle };
+	if (__builtin_expect(!slab || !key || (unsigned)rail >= RDM_RAILS_MAX, 0))
+		return fail_key(slab, key);
+	if (__builtin_expect(
+		    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) >> rail & 1), 0))
+		return fail_key(slab, key);
+	mr = &slab->mr[(unsigned)rail];
+	key->lkey = mr->lkey;
+	key->rkey = mr->rkey;
+	key->base = slab->base;
+	key->length = slab->length;
+	key->handle = mr->handle;
 	return 0;
 }
