@@ -108,9 +108,11 @@ struct rdm_mr {
 /*
  * A rail of the caller's: how libfabric, UCX or a GPU library plugs in.
  * Both callbacks return 0 or a positive errno value (a negative one counts as
- * EIO). They are called by one thread at a time and never while fork() runs. A
- * dereg that failed is called again by later trims. They may call malloc and
- * free; they must not fork.
+ * EIO). Those of one context are called by one thread at a time, those of
+ * rails with other contexts may be called meanwhile, and none while fork() runs.
+ * Where a pool has several rails the thread may be one of the library's own,
+ * with all signals blocked. A dereg that failed is called again by later trims.
+ * They may call malloc and free; they must not fork.
  */
 struct rdm_registrar {
 	size_t size;      /* sizeof(struct rdm_registrar) */
@@ -153,6 +155,8 @@ struct rdm_stats {
 	size_t carved_bytes;    /* taken from the slabs by the arena */
 	size_t live_bytes;      /* in live blocks, rounded to their size class */
 	size_t live_blocks;     /* number of live blocks */
+	size_t magazine_bytes;  /* in free blocks that threads keep for themselves */
+	size_t depot_bytes;     /* in free blocks that any thread can have at once */
 	size_t limit;           /* 0: no limit */
 	size_t rails;           /* number of rails */
 	size_t quarantined;     /* bytes that a rail refused to deregister */
@@ -226,9 +230,20 @@ RDM_API int rdm_pool_remove_rail(rdm_pool *pool, int rail);
 
 /*
  * Makes sure that the pool's slabs hold at least `bytes` in all, prepared and
- * registered. errno: as rdm_malloc(); what was made until then stays.
+ * registered. Large memory is made in steps by several threads; between two
+ * steps a fork() and other threads that wait have their turn.
+ * errno: as rdm_malloc(); what was made until then stays.
+ *
+ * rdm_pool_reserve_progress also calls progress after each step, in the calling
+ * thread and with no lock held: it may do anything but destroy the pool. done is
+ * how much of total, that is, of `bytes`, is there; the last call says that all
+ * is. Returning anything but 0 before that stops (ECANCELED). progress may be
+ * NULL.
  */
 RDM_API int rdm_pool_reserve(rdm_pool *pool, size_t bytes);
+RDM_API int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
+				      int (*progress)(void *context, size_t done, size_t total),
+				      void *context);
 
 /*
  * Deregisters and returns slabs in which nothing is live, as long as `keep`
@@ -283,6 +298,12 @@ RDM_API void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
  */
 RDM_API void rdm_free(void *ptr);
 RDM_API void rdm_free_sized(void *ptr, size_t size);
+
+/*
+ * Gives the free blocks that the calling thread keeps, of every pool, to all
+ * threads. A thread does so when it ends; one that sleeps for long may want to.
+ */
+RDM_API void rdm_thread_flush(void);
 
 /* Bytes usable at ptr, a live block's start. errno: EINVAL (then 0). */
 RDM_API size_t rdm_usable_size(const void *ptr);

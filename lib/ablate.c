@@ -15,7 +15,7 @@ static const struct {
 } steps[] = {
 	{ "dontfork", RDM_ABLATE_DONTFORK }, { "write", RDM_ABLATE_WRITE },
 	{ "reassert", RDM_ABLATE_REASSERT }, { "merge", RDM_ABLATE_MERGE },
-	{ "quiesce", RDM_ABLATE_QUIESCE },
+	{ "quiesce", RDM_ABLATE_QUIESCE },   { "wait", RDM_ABLATE_WAIT },
 };
 
 static unsigned dropped;

@@ -16,6 +16,7 @@ enum rdm_ablation {
 	RDM_ABLATE_REASSERT = 1 << 2, /* prefork does not mark the reserve again */
 	RDM_ABLATE_MERGE = 1 << 3,    /* extents merge across slabs */
 	RDM_ABLATE_QUIESCE = 1 << 4,  /* fork does not wait for registrations */
+	RDM_ABLATE_WAIT = 1 << 5,     /* trim does not wait for threads at their magazines */
 };
 
 #ifdef RDM_ABLATION

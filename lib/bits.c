@@ -17,6 +17,24 @@ size_t rdm_bits_next(const unsigned long *words, size_t count, size_t from, bool
 	return count;
 }
 
+size_t rdm_bits_last(const unsigned long *words, size_t from, size_t end, bool value)
+{
+	unsigned long flip = value ? 0 : ~0UL;
+
+	while (end > from) {
+		size_t last = (end - 1) / RDM_BITS_WORD;
+		size_t unused = RDM_BITS_WORD - 1 - (end - 1) % RDM_BITS_WORD;
+		unsigned long word = (words[last] ^ flip) << unused;
+
+		if (word) {
+			end -= (size_t)__builtin_clzl(word) + 1;
+			return end >= from ? end : RDM_BITS_NONE;
+		}
+		end = last * RDM_BITS_WORD;
+	}
+	return RDM_BITS_NONE;
+}
+
 size_t rdm_bits_find_clear(const unsigned long *words, size_t count, size_t from, size_t run,
 			   size_t align, size_t offset)
 {

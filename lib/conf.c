@@ -25,6 +25,8 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "bytes registered at a time, a multiple of 2M; what trim can return" },
 	{ "limit", RDM_CONF_SIZE, offsetof(struct rdm_conf, limit), NULL, "0",
 	  "bytes of slabs a pool can have; 0: no limit" },
+	{ "magazine", RDM_CONF_SIZE, offsetof(struct rdm_conf, magazine), NULL, "4M",
+	  "bytes of free blocks that a thread may keep of a pool; 0: none" },
 	{ "backing", RDM_CONF_WORD, offsetof(struct rdm_conf, backing), backing_words, "anon",
 	  "where slabs come from: anon, hugetlb, shared" },
 	{ "pages", RDM_CONF_WORD, offsetof(struct rdm_conf, pages), pages_words, "best",

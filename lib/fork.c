@@ -7,6 +7,7 @@
 
 #include "conf.h"
 #include "log.h"
+#include "magazine.h"
 #include "meta.h"
 #include "pool.h"
 #include "quiesce.h"
@@ -26,6 +27,7 @@ static uint64_t now(void)
 
 static void lock_pool(struct rdm_pool *pool)
 {
+	rdm_depot_lock(&pool->depot);
 	rdm_slabs_lock(&pool->slabs);
 }
 
@@ -38,14 +40,17 @@ static void leave_pool_in_parent(struct rdm_pool *pool)
 {
 	rdm_snapshot_postfork_parent(&pool->slabs);
 	rdm_slabs_unlock(&pool->slabs);
+	rdm_depot_unlock(&pool->depot);
 }
 
 static void leave_pool_in_child(struct rdm_pool *pool)
 {
 	rdm_snapshot_postfork_child(&pool->slabs);
+	rdm_magazines_postfork_child(pool);
 	atomic_store(&pool->inherited, true);
 	pool->complained = false;
 	rdm_slabs_unlock(&pool->slabs);
+	rdm_depot_unlock(&pool->depot);
 }
 
 static void forget_rails(struct rdm_pool *pool)
@@ -63,6 +68,7 @@ static void outer_prefork(void)
 
 static void inner_prefork(void)
 {
+	rdm_magazines_prefork();
 	rdm_pools_for_each(lock_pool);
 	rdm_reserve_prefork();
 	rdm_pools_for_each(snapshot_pool);
@@ -74,6 +80,7 @@ static void inner_postfork_parent(void)
 	uint64_t start = now();
 
 	rdm_pools_for_each(leave_pool_in_parent);
+	rdm_magazines_postfork();
 	atomic_store(&last_ns, prepare_ns + now() - start);
 	atomic_fetch_add(&forks, 1);
 }
@@ -82,6 +89,7 @@ static void inner_postfork_child(void)
 {
 	rdm_reserve_postfork_child();
 	rdm_pools_for_each(leave_pool_in_child);
+	rdm_magazines_postfork();
 }
 
 static void outer_postfork_parent(void)
@@ -101,13 +109,15 @@ static void register_handlers(void)
 	void *first;
 	int error = pthread_atfork(inner_prefork, inner_postfork_parent, inner_postfork_child);
 
+	if (!error)
+		error = rdm_magazines_open();
 	/* The first allocation starts jemalloc, which registers its own. */
 	first = rdm_meta_alloc(1);
 	rdm_meta_free(first);
 	if (!error)
 		error = pthread_atfork(outer_prefork, outer_postfork_parent, outer_postfork_child);
 	if (error || !first)
-		rdm_die("no memory to register fork handlers");
+		rdm_die("no memory to register fork handlers, or no thread-specific key left");
 }
 
 void rdm_fork_init(void)

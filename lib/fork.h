@@ -7,7 +7,8 @@
  *
  *   outer   quiesce: waits for registrations; code under it may call malloc
  *           (jemalloc's own handlers come here)
- *   inner   slab sets: leaf locks, taken inside jemalloc's hooks
+ *   inner   magazines: the registry of threads' caches, then the depots
+ *           slab sets: leaf locks, taken inside jemalloc's hooks
  *           reserve: everything is MADV_DONTFORK again
  *           snapshot: the copies for children
  *

@@ -15,14 +15,20 @@
 
 struct rdm_slab;
 
-extern _Atomic(struct rdm_slab *) *rdm_keymap;
+extern _Atomic(struct rdm_slab *) *rdm_keymap __attribute__((visibility("hidden")));
+
+/* The slab that is so far into the reserve. */
+static inline struct rdm_slab *rdm_keymap_at(uintptr_t distance)
+{
+	return atomic_load_explicit(&rdm_keymap[distance >> RDM_GRANULE_SHIFT],
+				    memory_order_acquire);
+}
 
 static inline struct rdm_slab *rdm_keymap_slab(const void *p)
 {
-	if (!rdm_reserve_has(p))
-		return NULL;
-	return atomic_load_explicit(&rdm_keymap[rdm_reserve_distance(p) >> RDM_GRANULE_SHIFT],
-				    memory_order_acquire);
+	uintptr_t distance;
+
+	return rdm_reserve_find(p, &distance) ? rdm_keymap_at(distance) : NULL;
 }
 
 /* 0 or an errno value. */

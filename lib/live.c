@@ -62,5 +62,5 @@ void rdm_live_forget(const struct rdm_slab_set *set)
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		for (char *block = slab->base; (block = rdm_live_next(slab, block, &size));
 		     block += size)
-			rdm_state_take(block);
+			rdm_state_set(block, 0);
 }

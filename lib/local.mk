@@ -8,12 +8,16 @@ LIB_SOURCES = \
 	lib/arena_config.h \
 	lib/audit.c \
 	lib/bits.c lib/bits.h \
+	lib/carve.c \
 	lib/conf.c lib/conf.h \
+	lib/depot.c lib/depot.h \
 	lib/emap.c lib/emap.h \
+	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \
+	lib/magazine.c lib/magazine.h \
 	lib/malloc.c \
 	lib/meta.h \
 	lib/pool.c lib/pool.h \
@@ -28,10 +32,13 @@ LIB_SOURCES = \
 	lib/sidetable.c lib/sidetable.h \
 	lib/size_class.h \
 	lib/slab.c lib/slab.h \
+	lib/slab_index.c lib/slab_index.h \
 	lib/snapshot.c lib/snapshot.h \
 	lib/state.c lib/state.h \
+	lib/static_tls.c lib/static_tls.h \
 	lib/stats.c \
-	lib/version.c
+	lib/version.c \
+	lib/workers.c lib/workers.h
 
 LIB_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(RAIL_CPPFLAGS)
 LIB_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden

@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "keymap.h"
 #include "log.h"
+#include "magazine.h"
 #include "pool.h"
 #include "rdmalloc.h"
 #include "size_class.h"
@@ -18,7 +19,22 @@ static void *fail(int error)
 	return NULL;
 }
 
-static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
+/* One line for a block that a magazine has twice, or that has an owner already. */
+__attribute__((noreturn, cold)) static void die_of_two_owners(const void *block)
+{
+	rdm_die("%p is free and allocated at once: two threads freed it at the same instant, or "
+		"somebody wrote into rdmalloc's own records",
+		block);
+}
+
+static inline void *begin(void *block, size_t class)
+{
+	if (__builtin_expect(!rdm_state_begin(block, class), 0))
+		die_of_two_owners(block);
+	return block;
+}
+
+static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align)
 {
 	for (;;) {
 		unsigned generation = rdm_pool_generation(pool);
@@ -42,7 +58,24 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 	}
 }
 
-static void *allocate_checked(struct rdm_pool *pool, size_t size, size_t align, const char *caller)
+static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
+{
+	bool inherited = atomic_load_explicit(&pool->inherited, memory_order_relaxed);
+	/* Up to a page, classes that are multiples of the alignment have it. */
+	size_t padded = (size + align - 1) & ~(align - 1);
+	void *block = NULL;
+
+	if (!inherited && align <= (size_t)1 << rdm_state.page_shift) {
+		size = padded;
+		block = rdm_magazine_alloc(pool, rdm_class_of(size));
+	}
+	if (block)
+		return begin(block, rdm_class_of(size));
+	return allocate_from_arena(pool, size, align);
+}
+
+__attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, size_t size,
+							size_t align, const char *caller)
 {
 	if (!rdm_pool_check(pool, caller))
 		return NULL;
@@ -56,6 +89,14 @@ static void *allocate_checked(struct rdm_pool *pool, size_t size, size_t align, 
 
 void *rdm_malloc(rdm_pool *pool, size_t size)
 {
+	size_t class = rdm_class_of_bytes(size);
+	void *block;
+
+	if (__builtin_expect(class <= RDM_CLASS_MAX, 1)) {
+		block = rdm_magazine_pop(pool, class);
+		if (__builtin_expect(block != NULL, 1))
+			return begin(block, class);
+	}
 	return allocate_checked(pool, size, RDM_UNIT, "rdm_malloc");
 }
 
@@ -116,31 +157,80 @@ __attribute__((noreturn, cold)) static void die_of(const char *caller, const voi
 		slab->set->pool->name);
 }
 
-static void free_block(void *ptr, bool sized, size_t size, const char *caller)
+/* For a block that has ended. */
+__attribute__((noinline)) static void give_back(struct rdm_pool *pool, void *ptr, size_t class)
 {
 	int saved = errno;
-	unsigned state;
+
+	if (atomic_load(&pool->inherited))
+		rdm_arena_free(ptr, (unsigned)class);
+	else
+		rdm_magazine_free(pool, (unsigned)class, ptr);
+	errno = saved;
+}
+
+static inline void end(struct rdm_pool *pool, void *ptr, size_t class)
+{
+	if (__builtin_expect(!rdm_magazine_push(pool, class, ptr), 0))
+		give_back(pool, ptr, class);
+}
+
+__attribute__((noinline, cold)) static void free_rest(void *ptr)
+{
+	unsigned state = rdm_keymap_slab(ptr) ? rdm_state_peek(ptr) : 0;
+	int saved = errno;
 
 	if (!ptr)
 		return;
-	state = rdm_keymap_slab(ptr) ? rdm_state_take(ptr) : 0;
-	if (!state)
-		die_of(caller, ptr);
-	if (sized && rdm_class_of(size) != (state & ~(unsigned)RDM_STATE_DIRECT))
-		rdm_die("%s(%p, %zu): the block has %zu bytes, one of that size has %zu", caller,
-			ptr, size, rdm_state_block_size(state), rdm_class_size(rdm_class_of(size)));
+	if (!(state & RDM_STATE_DIRECT))
+		die_of("rdm_free", ptr);
+	rdm_state_set(ptr, 0);
 	rdm_arena_free(ptr, state);
 	errno = saved;
 }
 
+/* Whoever has a block has seen the reserve's size, and there is a slab where a state is. */
 void rdm_free(void *ptr)
 {
-	free_block(ptr, false, 0, "rdm_free");
+	uintptr_t distance = rdm_reserve_distance(ptr);
+
+	if (__builtin_expect(distance < rdm_reserve.size, 1)) {
+		size_t state = rdm_state_take(distance);
+
+		if (__builtin_expect((int8_t)state > 0, 1)) {
+			end(rdm_keymap_at(distance)->pool, ptr, state);
+			return;
+		}
+	}
+	free_rest(ptr);
+}
+
+__attribute__((noinline, cold)) static void free_other(void *ptr, size_t size)
+{
+	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	unsigned class = rdm_class_of(size);
+	unsigned state = slab ? rdm_state_peek(ptr) : 0;
+
+	if (!state)
+		die_of("rdm_free_sized", ptr);
+	if (class != (state & ~(unsigned)RDM_STATE_DIRECT))
+		rdm_die("rdm_free_sized(%p, %zu): the block has %zu bytes, one of that size has "
+			"%zu",
+			ptr, size, rdm_state_block_size(state), rdm_class_size(class));
+	rdm_free(ptr);
 }
 
 void rdm_free_sized(void *ptr, size_t size)
 {
-	free_block(ptr, true, size, "rdm_free_sized");
+	uintptr_t distance = rdm_reserve_distance(ptr);
+	size_t class = rdm_class_of_bytes(size);
+
+	if (__builtin_expect(distance < rdm_reserve.size && rdm_state_end(distance, class), 1)) {
+		end(rdm_keymap_at(distance)->pool, ptr, class);
+		return;
+	}
+	if (ptr)
+		free_other(ptr, size);
 }
 
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
@@ -221,25 +311,31 @@ rdm_pool *rdm_pool_of(const void *ptr)
 	return slab ? slab->set->pool : fail(EINVAL);
 }
 
+__attribute__((noinline, cold)) static int fail_key(const struct rdm_slab *slab,
+						    const struct rdm_key *key)
+{
+	if (!slab || !key)
+		errno = EINVAL;
+	else
+		errno = atomic_load(&slab->pool->inherited) ? ECHILD : ENOENT;
+	return -1;
+}
+
 int rdm_key(const void *ptr, int rail, struct rdm_key *key)
 {
 	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
 	const struct rdm_mr *mr;
 
-	if (!slab || !key) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (rail < 0 || rail >= RDM_RAILS_MAX ||
-	    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) & (1U << rail))) {
-		errno = atomic_load(&slab->set->pool->inherited) ? ECHILD : ENOENT;
-		return -1;
-	}
-	mr = &slab->mr[rail];
-	*key = (struct rdm_key){ .lkey = mr->lkey,
-				 .rkey = mr->rkey,
-				 .base = slab->base,
-				 .length = slab->length,
-				 .handle = mr->handle };
+	if (__builtin_expect(!slab || !key || (unsigned)rail >= RDM_RAILS_MAX, 0))
+		return fail_key(slab, key);
+	if (__builtin_expect(
+		    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) >> rail & 1), 0))
+		return fail_key(slab, key);
+	mr = &slab->mr[(unsigned)rail];
+	key->lkey = mr->lkey;
+	key->rkey = mr->rkey;
+	key->base = slab->base;
+	key->length = slab->length;
+	key->handle = mr->handle;
 	return 0;
 }

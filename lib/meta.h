@@ -17,6 +17,11 @@ static inline void *rdm_meta_alloc(size_t size)
 	return rdm_je_calloc(1, size);
 }
 
+static inline void *rdm_meta_alloc_aligned(size_t size, size_t align)
+{
+	return rdm_je_mallocx(size, MALLOCX_ALIGN(align) | MALLOCX_ZERO);
+}
+
 static inline void rdm_meta_free(void *p)
 {
 	rdm_je_free(p);

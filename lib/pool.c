@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bits.h"
 #include "conf.h"
 #include "fork.h"
 #include "live.h"
@@ -16,7 +17,10 @@
 
 #define MAGIC 0x6c6f6f706d6472ULL
 
+#define POOLS_MAX 4096 /* jemalloc has fewer arenas */
+
 static struct rdm_pool *pools;
+static unsigned long slots[POOLS_MAX / RDM_BITS_WORD];
 
 bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 {
@@ -125,6 +129,10 @@ static int open_pool(struct rdm_pool *pool)
 			strerror(error));
 		return ENOMEM;
 	}
+	rdm_depot_init(&pool->depot);
+	LIST_INIT(&pool->caches);
+	pool->slot = (unsigned)rdm_bits_next(slots, POOLS_MAX, 0, false);
+	rdm_bits_assign(slots, pool->slot, 1, true);
 	pool->next = pools;
 	pools = pool;
 	atomic_store(&pool->magic, MAGIC);
@@ -166,6 +174,7 @@ static int return_everything(struct rdm_pool *pool)
 {
 	int error;
 
+	rdm_magazines_forget(pool);
 	rdm_arena_reset(&pool->arena);
 	rdm_arena_purge(&pool->arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
@@ -175,6 +184,14 @@ static int return_everything(struct rdm_pool *pool)
 	return error;
 }
 
+static void end_inheritance(struct rdm_pool *pool)
+{
+	if (!atomic_load(&pool->inherited))
+		return;
+	rdm_magazines_adopt(pool);
+	atomic_store(&pool->inherited, false);
+}
+
 static void unlist(struct rdm_pool *pool)
 {
 	struct rdm_pool **link = &pools;
@@ -182,6 +199,7 @@ static void unlist(struct rdm_pool *pool)
 	while (*link != pool)
 		link = &(*link)->next;
 	*link = pool->next;
+	rdm_bits_assign(slots, pool->slot, 1, false);
 }
 
 int rdm_pool_destroy(rdm_pool *pool)
@@ -203,9 +221,10 @@ int rdm_pool_destroy(rdm_pool *pool)
 	if (error)
 		return rdm_quiesce_leave(EBUSY);
 	rdm_arena_destroy(&pool->arena);
+	rdm_magazines_close(pool);
 	unlist(pool);
 	atomic_store(&pool->magic, 0);
-	pthread_mutex_destroy(&pool->slabs.lock);
+	rdm_slabs_destroy(&pool->slabs);
 	rdm_meta_free(pool);
 	return rdm_quiesce_leave(0);
 }
@@ -221,7 +240,7 @@ int rdm_pool_reset(rdm_pool *pool)
 	rdm_slabs_unlock(&pool->slabs);
 	error = return_everything(pool);
 	if (!error)
-		atomic_store(&pool->inherited, false);
+		end_inheritance(pool);
 	change_regions(pool);
 	return rdm_quiesce_leave(error ? EBUSY : 0);
 }
@@ -276,7 +295,7 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 	error = rdm_slabs_attach(&pool->slabs, slot);
 	change_regions(pool);
 	if (!error) {
-		atomic_store(&pool->inherited, false);
+		end_inheritance(pool);
 		rdm_quiesce_leave(0);
 		return slot;
 	}
@@ -430,25 +449,36 @@ static bool trim_idle(struct rdm_pool *pool)
 	return pool->slabs.bytes < before;
 }
 
+/* Finds room in what threads and empty slabs hold. `error` is why no slab could be made, 0: none was. */
+static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, int error)
+{
+	rdm_magazines_drain(pool);
+	rdm_arena_purge(&pool->arena);
+	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
+		return 0;
+	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
+	return trim_idle(pool) || !error ? add_slab(pool, want->size, want->align) : error;
+}
+
 static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
 {
-	int error;
+	int error = 0;
 
 	if (atomic_load(&pool->inherited))
 		return refuse_inherited(pool);
 	if (generation != rdm_pool_generation(pool))
 		return 0;
-	/* Small runs that jemalloc keeps may add up to the large one that is missing. */
+	/* Small runs that nobody uses may add up to the large one that is missing. */
+	rdm_magazines_drain_depot(pool);
 	rdm_arena_purge(&pool->arena);
 	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
-	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
-	if (!slab_length(pool, want->size))
-		trim_idle(pool);
-	error = add_slab(pool, want->size, want->align);
-	if (error && trim_idle(pool))
+	if (slab_length(pool, want->size)) {
 		error = add_slab(pool, want->size, want->align);
-	return error;
+		if (!error)
+			return 0;
+	}
+	return scrape_together(pool, want, error);
 }
 
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
@@ -458,9 +488,50 @@ int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned g
 	return rdm_quiesce_leave(grow(pool, want, generation));
 }
 
-static int reserve(struct rdm_pool *pool, size_t bytes)
+/* As much as fork() and other threads that grow have to wait for. */
+#define RESERVE_STEP ((size_t)256 << 20)
+
+/* How many slabs of that length to make at once for a pool that lacks so many bytes. */
+static size_t run_count(const struct rdm_pool *pool, size_t length, size_t bytes)
 {
-	int error = 0;
+	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
+	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
+	size_t count = (bytes - 1) / length + 1;
+
+	if (count > RESERVE_STEP / length)
+		count = RESERVE_STEP / length;
+	if (count > RDM_RUN_MAX)
+		count = RDM_RUN_MAX;
+	if (pool->limit && count > (pool->limit - used) / length)
+		count = (pool->limit - used) / length;
+	while (count > 1 && !rdm_slabs_have_room(count * length, page))
+		count /= 2;
+	return count;
+}
+
+static int add_run(struct rdm_pool *pool, size_t bytes)
+{
+	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
+	size_t length = slab_length(pool, 1);
+	size_t count = length ? run_count(pool, length, bytes) : 0;
+	size_t made;
+	int error;
+
+	if (count < 2)
+		return add_slab(pool, 1, RDM_GRANULE);
+	error = rdm_slabs_add_run(&pool->slabs, length, page, count, &made);
+	if (!made)
+		return error;
+	pool->complained = false;
+	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
+	change_regions(pool);
+	return error;
+}
+
+/* One step, after which slabs of *done bytes are there. */
+static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
+{
+	int error;
 
 	if (atomic_load(&pool->inherited))
 		return refuse_inherited(pool);
@@ -473,19 +544,35 @@ static int reserve(struct rdm_pool *pool, size_t bytes)
 	}
 	if (pool->limit && bytes > pool->limit)
 		return refuse_limit(pool, bytes - pool->slabs.bytes);
-	while (!error && pool->slabs.bytes < bytes)
-		error = add_slab(pool, 1, RDM_GRANULE);
+	error = pool->slabs.bytes < bytes ? add_run(pool, bytes - pool->slabs.bytes) : 0;
+	*done = pool->slabs.bytes;
 	return error;
+}
+
+int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
+			      int (*progress)(void *context, size_t done, size_t total),
+			      void *context)
+{
+	size_t done = 0;
+
+	if (!rdm_pool_check(pool, "rdm_pool_reserve"))
+		return -1;
+	do {
+		if (!rdm_quiesce_enter("rdm_pool_reserve") ||
+		    rdm_quiesce_leave(reserve(pool, bytes, &done)))
+			return -1;
+		if (progress && progress(context, done < bytes ? done : bytes, bytes) &&
+		    done < bytes) {
+			errno = ECANCELED;
+			return -1;
+		}
+	} while (done < bytes);
+	return 0;
 }
 
 int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
 {
-	int error;
-
-	if (!rdm_pool_check(pool, "rdm_pool_reserve") || !rdm_quiesce_enter("rdm_pool_reserve"))
-		return -1;
-	error = reserve(pool, bytes);
-	return rdm_quiesce_leave(error);
+	return rdm_pool_reserve_progress(pool, bytes, NULL, NULL);
 }
 
 int rdm_pool_trim(rdm_pool *pool, size_t keep)
@@ -496,6 +583,7 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 		return -1;
 	if (atomic_load(&pool->inherited))
 		return rdm_quiesce_leave(refuse_inherited(pool));
+	rdm_magazines_drain(pool);
 	rdm_arena_purge(&pool->arena);
 	error = rdm_slabs_trim(&pool->slabs, keep);
 	change_regions(pool);

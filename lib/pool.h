@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "depot.h"
+#include "magazine.h"
 #include "rdmalloc.h"
 #include "slab.h"
 
@@ -27,6 +29,9 @@ struct rdm_pool {
 	size_t limit;
 	struct rdm_slab_set slabs;
 	struct rdm_arena arena;
+	struct rdm_depot depot;
+	struct rdm_caches caches;    /* of its threads; magazine.c's */
+	unsigned slot;               /* no other pool has this number */
 	_Atomic unsigned generation; /* goes up when there is new room */
 	unsigned regions;            /* goes up when slabs come and go; under the quiesce lock */
 	_Atomic bool inherited;

@@ -16,7 +16,6 @@
 #endif
 
 #include "ablate.h"
-#include "log.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -90,11 +89,11 @@ int rdm_prepare_check(const struct rdm_memory_kind *kind)
 	return error;
 }
 
-static int map_anon(void *addr, size_t length)
+static int map_anon(void *addr, size_t length, enum rdm_log_level level)
 {
 	if (!mprotect(addr, length, PROT_READ | PROT_WRITE))
 		return 0;
-	rdm_log(RDM_LOG_ERROR,
+	rdm_log(level,
 		"no memory for a slab of %zu MiB (%s): see vm.overcommit_memory and vm.max_map_count",
 		length >> 20, strerror(errno));
 	return errno;
@@ -113,7 +112,8 @@ static int mend_reserve(void *addr, size_t length)
 	return EADDRINUSE;
 }
 
-static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *kind)
+static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *kind,
+		       enum rdm_log_level level)
 {
 	bool huge = kind->pages == RDM_PAGES_1G;
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (huge ? HUGETLB_1G : HUGETLB_2M);
@@ -124,7 +124,7 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 	if (memory == MAP_FAILED) {
 		int error = errno;
 
-		rdm_log(RDM_LOG_ERROR,
+		rdm_log(level,
 			"no hugetlb pages for a slab of %zu MiB (%s): raise "
 			"/sys/kernel/mm/hugepages/hugepages-%skB/nr_hugepages",
 			length >> 20, strerror(error), huge ? "1048576" : "2048");
@@ -136,20 +136,19 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 	munmap(memory, length);
 	if (mmap(addr, length, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0) == addr)
 		return 0;
-	rdm_log(RDM_LOG_ERROR, "no hugetlb pages for a slab of %zu MiB: somebody was faster",
-		length >> 20);
+	rdm_log(level, "no hugetlb pages for a slab of %zu MiB: somebody was faster", length >> 20);
 	return mend_reserve(addr, length) ? EADDRINUSE : ENOMEM;
 }
 
 /* The descriptor is closed at once: the child must not inherit it, and nobody can close it for us. */
-static int map_shared(void *addr, size_t length)
+static int map_shared(void *addr, size_t length, enum rdm_log_level level)
 {
 	struct rlimit limit;
 	int fd, error = 0;
 
 	/* Past this limit ftruncate() raises SIGXFSZ. */
 	if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur < length) {
-		rdm_log(RDM_LOG_ERROR,
+		rdm_log(level,
 			"RLIMIT_FSIZE is %llu, a shared slab needs %zu bytes: raise it (ulimit -f)",
 			(unsigned long long)limit.rlim_cur, length);
 		return EFBIG;
@@ -159,7 +158,7 @@ static int map_shared(void *addr, size_t length)
 	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
 		    MAP_FAILED) {
 		error = errno;
-		rdm_log(RDM_LOG_ERROR, "no shared memory for a slab of %zu MiB: %s", length >> 20,
+		rdm_log(level, "no shared memory for a slab of %zu MiB: %s", length >> 20,
 			strerror(error));
 	}
 	if (fd >= 0)
@@ -201,18 +200,6 @@ static int bind_node(void *addr, size_t length, int node)
 #endif
 }
 
-static int populate(void *addr, size_t length)
-{
-	if (rdm_ablated(RDM_ABLATE_WRITE) || !madvise(addr, length, MADV_POPULATE_WRITE))
-		return 0;
-	/* Before 5.14: the write that follows populates. */
-	if (errno == EINVAL)
-		return 0;
-	rdm_log(RDM_LOG_ERROR, "no memory to populate a slab of %zu MiB: %s", length >> 20,
-		strerror(errno));
-	return ENOMEM;
-}
-
 /* A constant 0 would let the compiler turn the addition into a plain load. */
 __attribute__((noinline)) void rdm_prepare_dirty(void *addr, size_t length)
 {
@@ -224,6 +211,45 @@ __attribute__((noinline)) void rdm_prepare_dirty(void *addr, size_t length)
 	__asm__("" : "+r"(nothing));
 	for (size_t i = 0; i < length; i += page)
 		__atomic_fetch_add((uint8_t *)addr + i, nothing, __ATOMIC_RELAXED);
+}
+
+void rdm_prepare_write(void *addr, size_t length)
+{
+	size_t page = base_page();
+
+	if (rdm_ablated(RDM_ABLATE_WRITE))
+		return;
+	/* Not at the same place in each page: those would compete for one set of the cache. */
+	for (size_t i = 0; i < length; i += page)
+		__atomic_store_n((uint8_t *)addr + i + (i / page * 64 & (page - 1)), 0,
+				 __ATOMIC_RELAXED);
+}
+
+/* 0, ENOMEM, or EINVAL before Linux 5.14: then nothing is populated. */
+static int populate(void *addr, size_t length)
+{
+	if (rdm_ablated(RDM_ABLATE_WRITE) || !madvise(addr, length, MADV_POPULATE_WRITE))
+		return 0;
+	return errno == EINVAL ? EINVAL : ENOMEM;
+}
+
+int rdm_prepare_populate(void *addr, size_t length, bool write)
+{
+	int error = populate(addr, length);
+
+	if (error == ENOMEM)
+		return error;
+	if (error || write)
+		rdm_prepare_write(addr, length);
+	return 0;
+}
+
+void rdm_prepare_no_memory(size_t length)
+{
+	rdm_log(RDM_LOG_ERROR,
+		"no memory to populate a slab of %zu MiB: see the limits of the cgroup and of NUMA "
+		"nodes",
+		length >> 20);
 }
 
 static int dontfork(void *addr, size_t length)
@@ -239,7 +265,8 @@ void rdm_prepare_protect(void *addr, size_t length)
 	dontfork(addr, length);
 }
 
-static int protect_and_write(void *addr, size_t length, const struct rdm_memory_kind *kind)
+/* All that comes before the write. */
+static int protect(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
 	int error = dontfork(addr, length);
 
@@ -249,38 +276,50 @@ static int protect_and_write(void *addr, size_t length, const struct rdm_memory_
 	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
 		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
 	advise_pages(addr, length, kind);
-	error = bind_node(addr, length, kind->node);
-	if (!error)
-		error = populate(addr, length);
-	if (!error)
-		rdm_prepare_dirty(addr, length);
-	return error;
+	return bind_node(addr, length, kind->node);
 }
 
-int rdm_prepare(void *addr, size_t length, const struct rdm_memory_kind *kind)
+/* A memfd for each slab, so that each can give its memory back. */
+static int map_shared_slabs(char *addr, size_t length, size_t slab, enum rdm_log_level level)
 {
 	int error = 0;
 
+	for (size_t i = 0; !error && i < length; i += slab)
+		error = map_shared(addr + i, slab, level);
+	return error;
+}
+
+int rdm_prepare_map(void *addr, size_t length, size_t slab, const struct rdm_memory_kind *kind,
+		    enum rdm_log_level level)
+{
+	int error;
+
 	switch (kind->backing) {
 	case RDM_BACKING_HUGETLB:
-		error = map_hugetlb(addr, length, kind);
+		error = map_hugetlb(addr, length, kind, level);
 		break;
 	case RDM_BACKING_SHARED:
-		error = map_shared(addr, length);
+		error = map_shared_slabs(addr, length, slab, level);
 		break;
 	default:
-		error = map_anon(addr, length);
+		error = map_anon(addr, length, level);
 		break;
 	}
-	return error ? error : protect_and_write(addr, length, kind);
+	return error ? error : protect(addr, length, kind);
 }
 
 int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
-	int error = map_anon(addr, length);
+	int error = map_anon(addr, length, RDM_LOG_ERROR);
 
 	if (!error)
-		error = protect_and_write(addr, length, kind);
+		error = protect(addr, length, kind);
+	if (!error && populate(addr, length) == ENOMEM) {
+		rdm_prepare_no_memory(length);
+		error = ENOMEM;
+	}
+	if (!error)
+		rdm_prepare_dirty(addr, length);
 	/* It goes on as memory that this process's children inherit. */
 	if (error && madvise(addr, length, MADV_DOFORK))
 		rdm_log(RDM_LOG_ERROR, "madvise(MADV_DOFORK): %s", strerror(errno));

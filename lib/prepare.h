@@ -5,15 +5,17 @@
 /*
  * Makes memory fit to be pinned. The order matters: DONTFORK first, so that no
  * fork can share a page that is written next; unmergeable, so that KSM cannot
- * undo the write; then populate and write; and write once more immediately
- * before each pin (rdm_prepare_dirty), because paging can undo it in between.
+ * undo the write; then populate, which writes; and write once more immediately
+ * before each pin, because paging can undo it in between.
  *
- * Called by slab.c under the quiesce lock, so no fork of ours runs meanwhile.
- * Failures get their log line here.
+ * Called by slab.c and fill.c under the quiesce lock, so no fork of ours runs
+ * meanwhile. Failures get their log line here.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "log.h"
 #include "rdmalloc.h"
 
 /* Settled: no field says "default". */
@@ -30,10 +32,20 @@ size_t rdm_prepare_page_size(const struct rdm_memory_kind *kind);
 int rdm_prepare_check(const struct rdm_memory_kind *kind);
 
 /*
- * Maps memory at these addresses of the reserve and prepares it. 0 or errno;
- * EADDRINUSE: it failed, and somebody else has got the addresses meanwhile.
+ * Maps memory for slabs at these addresses of the reserve, and does all that comes
+ * before a write. A failure is logged at that level. 0 or errno; EADDRINUSE: it
+ * failed, and somebody else has got the addresses meanwhile.
  */
-int rdm_prepare(void *addr, size_t length, const struct rdm_memory_kind *kind);
+int rdm_prepare_map(void *addr, size_t length, size_t slab, const struct rdm_memory_kind *kind,
+		    enum rdm_log_level level);
+
+/*
+ * Populates a part of what was mapped, by writing. Threads may do it at a time. write:
+ * nothing will be registered, so write to each page here. 0, or ENOMEM without a
+ * log line, which rdm_prepare_no_memory() makes.
+ */
+int rdm_prepare_populate(void *addr, size_t length, bool write);
+void rdm_prepare_no_memory(size_t length);
 
 /* Prepares a child's memory, which is mapped, and keeps what is in it. 0 or errno. */
 int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *kind);
@@ -43,5 +55,7 @@ void rdm_prepare_protect(void *addr, size_t length);
 
 /* Writes to each base page without changing it, also while others use it. */
 void rdm_prepare_dirty(void *addr, size_t length);
+/* Writes to each base page of memory that has not been used yet, which is faster. */
+void rdm_prepare_write(void *addr, size_t length);
 
 #endif

@@ -7,6 +7,8 @@
 #include "ablate.h"
 #include "log.h"
 
+/* Held by the one who gets the lock next: a mutex alone goes to who asks last. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool inside;
 static __thread bool forked_inside;
@@ -19,9 +21,16 @@ bool rdm_quiesce_enter(const char *caller)
 		errno = EDEADLK;
 		return false;
 	}
+	pthread_mutex_lock(&gate);
 	pthread_mutex_lock(&lock);
+	pthread_mutex_unlock(&gate);
 	inside = true;
 	return true;
+}
+
+void rdm_quiesce_help(void)
+{
+	inside = true;
 }
 
 int rdm_quiesce_leave(int error)
@@ -40,12 +49,17 @@ void rdm_quiesce_prefork(void)
 	if (forked_inside)
 		rdm_log(RDM_LOG_WARN,
 			"fork() inside a registrar: its locks are the child's problem");
-	else if (!rdm_ablated(RDM_ABLATE_QUIESCE))
+	else if (!rdm_ablated(RDM_ABLATE_QUIESCE)) {
+		/* The child must not inherit a gate in somebody else's hands, either. */
+		pthread_mutex_lock(&gate);
 		pthread_mutex_lock(&lock);
+	}
 }
 
 void rdm_quiesce_postfork(void)
 {
-	if (!forked_inside && !rdm_ablated(RDM_ABLATE_QUIESCE))
-		pthread_mutex_unlock(&lock);
+	if (forked_inside || rdm_ablated(RDM_ABLATE_QUIESCE))
+		return;
+	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&gate);
 }

@@ -7,7 +7,7 @@
  * changes the list of pools, is inside; fork() waits until nobody is, so that
  * no lock of a registrar is ever left held in the child. Code inside may call
  * malloc, jemalloc and registrars. Taken with no other lock held, but by the
- * fork handler.
+ * fork handler. Who leaves and enters again lets those go first who wait.
  */
 
 #include <stdbool.h>
@@ -19,6 +19,9 @@
 bool rdm_quiesce_enter(const char *caller);
 /* Returns 0, or -1 with errno set when error is not 0. */
 int rdm_quiesce_leave(int error);
+
+/* A thread that works for one that is inside, which waits for its end: it is inside, too. */
+void rdm_quiesce_help(void);
 
 void rdm_quiesce_prefork(void);
 void rdm_quiesce_postfork(void);

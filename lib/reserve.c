@@ -130,7 +130,7 @@ int rdm_reserve_open(size_t *size)
 
 	if (!base)
 		return ENOMEM;
-	atomic_store(&rdm_reserve.base, (uintptr_t)base);
+	__atomic_store_n(&rdm_reserve.base, (uintptr_t)base, __ATOMIC_RELAXED);
 	opened = *size;
 	error = mark_dontfork(base, *size);
 	if (!error)
@@ -144,13 +144,13 @@ int rdm_reserve_open(size_t *size)
 
 void rdm_reserve_publish(void)
 {
-	atomic_store_explicit(&rdm_reserve.size, opened, memory_order_release);
+	__atomic_store_n(&rdm_reserve.size, opened, __ATOMIC_RELEASE);
 }
 
 void rdm_reserve_close(void)
 {
-	munmap((void *)atomic_load(&rdm_reserve.base), opened);
-	atomic_store(&rdm_reserve.base, 0);
+	munmap((void *)rdm_reserve.base, opened);
+	__atomic_store_n(&rdm_reserve.base, 0, __ATOMIC_RELAXED);
 	opened = 0;
 	rdm_sidetable_unmap(&taken_table);
 	rdm_sidetable_unmap(&kept_table);

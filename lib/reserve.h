@@ -12,7 +12,6 @@
  * Called by slab.c under the quiesce lock, which guards it, and by fork.c.
  */
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,29 +19,39 @@
 #define RDM_GRANULE_SHIFT 21
 #define RDM_GRANULE ((size_t)1 << RDM_GRANULE_SHIFT)
 
+/* Not _Atomic: frees, which come after both, let the CPU use them where they lie. */
 struct rdm_reserve {
-	_Atomic uintptr_t base;
-	_Atomic size_t size; /* 0 until the tables beside the reserve are there, too */
+	uintptr_t base; /* does not change after size is there */
+	size_t size;    /* 0 until the tables beside the reserve are there, too */
 };
-extern struct rdm_reserve rdm_reserve;
+extern struct rdm_reserve rdm_reserve __attribute__((visibility("hidden")));
 
 static inline size_t rdm_reserve_size(void)
 {
-	return atomic_load_explicit(&rdm_reserve.size, memory_order_acquire);
+	return __atomic_load_n(&rdm_reserve.size, __ATOMIC_ACQUIRE);
 }
 
-/* How far p is from the start; less than the size for what is in the reserve. */
+/* How far p is from the start, for who has a pointer into the reserve or has looked at its size. */
 static inline uintptr_t rdm_reserve_distance(const void *p)
 {
-	return (uintptr_t)p - atomic_load_explicit(&rdm_reserve.base, memory_order_relaxed);
+	return (uintptr_t)p - rdm_reserve.base;
 }
 
-static inline bool rdm_reserve_has(const void *p)
+/* The same for any address at any time. False: it is not in the reserve. */
+static inline bool rdm_reserve_find(const void *p, uintptr_t *distance)
 {
 	/* The size first: it is published last. */
 	size_t size = rdm_reserve_size();
 
-	return rdm_reserve_distance(p) < size;
+	*distance = (uintptr_t)p - __atomic_load_n(&rdm_reserve.base, __ATOMIC_RELAXED);
+	return *distance < size;
+}
+
+static inline bool rdm_reserve_has(const void *p)
+{
+	uintptr_t distance;
+
+	return rdm_reserve_find(p, &distance);
 }
 
 /* Makes the reserve and says how long it is. 0 or an errno value. */

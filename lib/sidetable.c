@@ -17,7 +17,7 @@ int rdm_sidetable_map(struct rdm_sidetable *table, size_t bytes)
 	void *base;
 
 	bytes = round_to_page(bytes);
-	base = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	base = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (base == MAP_FAILED)
 		return errno;
 	*table = (struct rdm_sidetable){ .base = base, .bytes = bytes };

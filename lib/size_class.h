@@ -27,17 +27,24 @@ static inline size_t rdm_class_size(unsigned index)
 
 #define RDM_SIZE_MAX rdm_class_size(RDM_CLASS_MAX)
 
-/* 0 when size is larger than the largest class. */
+/* More than RDM_CLASS_MAX for a size of 0, and when it is larger than the largest class. */
+static inline size_t rdm_class_of_bytes(size_t size)
+{
+	size_t last = size - 1;
+	unsigned doubling;
+
+	if (last < 512)
+		return (last >> RDM_UNIT_SHIFT) + 1;
+	doubling = 63 ^ (unsigned)__builtin_clzl(last);
+	return 4 * (size_t)doubling - 31 + (last >> (doubling - 2));
+}
+
+/* The class of a block for so many bytes, which may be none; 0: too many. */
 static inline unsigned rdm_class_of(size_t size)
 {
-	unsigned doubling, index;
+	size_t class = rdm_class_of_bytes(size ? size : 1);
 
-	if (size <= 512)
-		return size ? (unsigned)((size + RDM_UNIT - 1) >> RDM_UNIT_SHIFT) : 1;
-	size--;
-	doubling = 63 - (unsigned)__builtin_clzl(size);
-	index = 9 + (doubling - 9) * 4 + (unsigned)((size >> (doubling - 2)) - 4);
-	return index <= RDM_CLASS_MAX ? index : 0;
+	return class <= RDM_CLASS_MAX ? (unsigned)class : 0;
 }
 
 _Static_assert(sizeof(long) == 8, "64-bit only");

@@ -6,6 +6,7 @@
 
 #include "bits.h"
 #include "emap.h"
+#include "fill.h"
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
@@ -47,6 +48,12 @@ void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool)
 	TAILQ_INIT(&set->slabs);
 }
 
+void rdm_slabs_destroy(struct rdm_slab_set *set)
+{
+	pthread_mutex_destroy(&set->lock);
+	rdm_slab_index_free(&set->index);
+}
+
 size_t rdm_slabs_max_length(const struct rdm_slab_set *set)
 {
 	size_t least = SIZE_MAX;
@@ -60,17 +67,30 @@ size_t rdm_slabs_max_length(const struct rdm_slab_set *set)
 	return least;
 }
 
-static int register_slab(struct rdm_slab *slab, int rail)
+unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
+{
+	unsigned rails = 0;
+
+	for (int i = 0; i < RDM_RAILS_MAX; i++)
+		if (set->rails[i].used && !set->rails[i].closing)
+			rails |= 1U << i;
+	return rails;
+}
+
+int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh)
 {
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
 	/* Paging, KSM or a fork may have undone an earlier write. */
-	rdm_prepare_dirty(slab->base, slab->length);
+	if (fresh)
+		rdm_prepare_write(slab->base, slab->length);
+	else
+		rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
 	if (error)
 		return error;
-	set->registrations++;
+	atomic_fetch_add(&set->registrations, 1);
 	atomic_fetch_or_explicit(&slab->keyed, 1U << rail, memory_order_release);
 	return 0;
 }
@@ -92,18 +112,40 @@ static int deregister_slab(struct rdm_slab *slab, int rail)
 	return error;
 }
 
+/* Makes the index cover a granule. 0 or an errno value. */
+static int cover(struct rdm_slab_set *set, size_t granule)
+{
+	struct rdm_slab_index wider;
+	int error;
+
+	if (granule < set->index.granules)
+		return 0;
+	error = rdm_slab_index_make(&wider, granule);
+	if (error) {
+		rdm_log(RDM_LOG_ERROR, "no memory for the index of a pool's slabs");
+		return error;
+	}
+	pthread_mutex_lock(&set->lock);
+	rdm_slab_index_widen(&set->index, &wider);
+	pthread_mutex_unlock(&set->lock);
+	rdm_slab_index_free(&wider);
+	return 0;
+}
+
 static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 {
-	struct rdm_slab *other;
+	size_t granule = rdm_slab_granule(slab);
+	size_t before;
 
 	pthread_mutex_lock(&set->lock);
-	TAILQ_FOREACH_REVERSE (other, &set->slabs, rdm_slab_list, link)
-		if (other->base < slab->base)
-			break;
-	if (other)
-		TAILQ_INSERT_AFTER(&set->slabs, other, slab, link);
-	else
+	before = rdm_bits_last(set->index.slabs, 0, granule, true);
+	if (before == RDM_BITS_NONE)
 		TAILQ_INSERT_HEAD(&set->slabs, slab, link);
+	else
+		TAILQ_INSERT_AFTER(&set->slabs, rdm_keymap[before], slab, link);
+	rdm_bits_set(set->index.slabs, granule);
+	rdm_bits_set(set->index.idle, granule);
+	rdm_slab_index_offer(&set->index, granule, slab->quarantined ? 0 : slab->pages);
 	pthread_mutex_unlock(&set->lock);
 }
 
@@ -128,10 +170,11 @@ static int release(struct rdm_slab *slab)
 		}
 		rdm_log(RDM_LOG_ERROR, "cannot give back the slab %p: raise vm.max_map_count",
 			(void *)slab->base);
-		rdm_keymap_assign(slab->base, slab->length, slab);
 	}
 	slab->quarantined = true;
 	set->quarantined += slab->length;
+	/* Its neighbours are found through the map, and it has one key or more. */
+	rdm_keymap_assign(slab->base, slab->length, slab);
 	insert(set, slab);
 	return error;
 }
@@ -140,7 +183,10 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 {
 	size_t pages = length >> rdm_state.page_shift;
 	size_t words = (pages + RDM_BITS_WORD - 1) / RDM_BITS_WORD;
-	struct rdm_slab *slab = rdm_meta_alloc(sizeof(*slab) + words * sizeof(slab->carved[0]));
+	struct rdm_slab *slab;
+	size_t size = sizeof(*slab) + words * sizeof(slab->carved[0]);
+
+	slab = rdm_meta_alloc_aligned(size, RDM_CACHE_LINE);
 
 	if (!slab) {
 		rdm_log(RDM_LOG_ERROR, "no memory for the record of a slab of %zu MiB",
@@ -148,21 +194,10 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 		return NULL;
 	}
 	slab->set = set;
+	slab->pool = set->pool;
 	slab->length = length;
 	slab->pages = slab->free_pages = pages;
 	return slab;
-}
-
-static int register_with_all(struct rdm_slab *slab)
-{
-	for (int i = 0; i < RDM_RAILS_MAX; i++) {
-		const struct rdm_rail *rail = &slab->set->rails[i];
-		int error = rail->used && !rail->closing ? register_slab(slab, i) : 0;
-
-		if (error)
-			return error;
-	}
-	return 0;
 }
 
 bool rdm_slabs_have_room(size_t length, size_t align)
@@ -170,50 +205,117 @@ bool rdm_slabs_have_room(size_t length, size_t align)
 	return rdm_reserve_has_room(length, align);
 }
 
-int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
+/* Slabs on their way into a set. */
+struct run {
+	struct rdm_slab *slab[RDM_RUN_MAX];
+	size_t count;
+	size_t bytes;
+	char *base;
+};
+
+static void free_records(struct run *run)
 {
-	struct rdm_slab *slab = new_slab(set, length);
+	while (run->count)
+		rdm_meta_free(run->slab[--run->count]);
+}
+
+/* Records and addresses. 0 or an errno value: then there is nothing to undo. */
+static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, size_t align,
+		     size_t count)
+{
+	run->bytes = length * count;
+	run->base = NULL;
+	for (run->count = 0; run->count < count; run->count++)
+		if (!(run->slab[run->count] = new_slab(set, length)))
+			break;
+	if (run->count == count) {
+		run->base = rdm_reserve_take(run->bytes, align);
+		if (!run->base)
+			rdm_log(RDM_LOG_ERROR,
+				"the reserve of %zu MiB has no room for %zu MiB: set "
+				"RDMALLOC_CONF=reserve:SIZE",
+				rdm_reserve_size() >> 20, run->bytes >> 20);
+	}
+	if (!run->base) {
+		free_records(run);
+		return ENOMEM;
+	}
+	for (size_t i = 0; i < count; i++)
+		run->slab[i]->base = run->base + i * length;
+	return 0;
+}
+
+/* Tables beside the reserve, and memory. `error` as rdm_prepare_map(). */
+static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
+{
+	int error = cover(set, rdm_slab_granule(run->slab[run->count - 1]));
+
+	if (!error)
+		error = rdm_state_cover(run->base + run->bytes);
+	if (!error)
+		error = rdm_emap_cover(run->base, run->bytes);
+	if (!error)
+		error = rdm_prepare_map(run->base, run->bytes, run->slab[0]->length, &set->kind,
+					last_try ? RDM_LOG_ERROR : RDM_LOG_INFO);
+	return error;
+}
+
+/* Nothing is registered. */
+static void abandon_run(struct run *run, int error)
+{
+	/* Somebody else's memory is there now: leave it alone for ever. */
+	if (error == EADDRINUSE)
+		rdm_reserve_keep(run->base, run->bytes, true);
+	else if (rdm_reserve_give(run->base, run->bytes))
+		rdm_log(RDM_LOG_ERROR, "cannot give back %zu MiB at %p: raise vm.max_map_count",
+			run->bytes >> 20, (void *)run->base);
+	free_records(run);
+}
+
+int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
+		      size_t *made)
+{
+	struct run run;
 	int error;
 
-	if (!slab)
-		return ENOMEM;
-	slab->base = rdm_reserve_take(length, align);
-	if (!slab->base) {
-		rdm_log(RDM_LOG_ERROR,
-			"the reserve of %zu MiB has no room for %zu MiB: set RDMALLOC_CONF=reserve:SIZE",
-			rdm_reserve_size() >> 20, length >> 20);
-		rdm_meta_free(slab);
-		return ENOMEM;
+	*made = 0;
+	while (!(error = begin_run(set, &run, length, align, count)) &&
+	       (error = map_run(set, &run, count == 1))) {
+		abandon_run(&run, error);
+		if (count == 1)
+			break;
+		count /= 2;
 	}
-	error = rdm_state_cover(slab->base + length);
-	if (!error)
-		error = rdm_emap_cover(slab->base, length);
-	if (!error)
-		error = rdm_prepare(slab->base, length, &set->kind);
-	if (error == EADDRINUSE) {
-		/* Somebody else's memory is there now: leave it alone for ever. */
-		rdm_reserve_keep(slab->base, length, true);
-		rdm_meta_free(slab);
-		return ENOMEM;
+	if (error)
+		return error == EADDRINUSE ? ENOMEM : error;
+	error = rdm_fill(set, run.slab, run.count, made);
+	for (size_t i = 0; i < *made; i++) {
+		rdm_keymap_assign(run.slab[i]->base, length, run.slab[i]);
+		set->bytes += length;
+		set->growths++;
+		insert(set, run.slab[i]);
 	}
-	if (!error)
-		error = register_with_all(slab);
-	if (error) {
-		release(slab);
-		return error;
-	}
-	rdm_keymap_assign(slab->base, length, slab);
-	set->bytes += length;
-	set->growths++;
-	insert(set, slab);
-	return 0;
+	while (run.count > *made)
+		release(run.slab[--run.count]);
+	return error;
+}
+
+int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
+{
+	size_t made;
+
+	return rdm_slabs_add_run(set, length, align, 1, &made);
 }
 
 static void unlink_slab(struct rdm_slab *slab)
 {
 	struct rdm_slab_set *set = slab->set;
+	size_t granule = rdm_slab_granule(slab);
 
 	TAILQ_REMOVE(&set->slabs, slab, link);
+	rdm_bits_clear(set->index.slabs, granule);
+	rdm_bits_clear(set->index.idle, granule);
+	rdm_slab_index_offer(&set->index, granule, 0);
 	if (slab->quarantined)
 		set->quarantined -= slab->length;
 	else
@@ -221,35 +323,38 @@ static void unlink_slab(struct rdm_slab *slab)
 	slab->quarantined = false;
 }
 
-static bool unlink_if_idle(struct rdm_slab *slab, size_t keep)
+/*
+ * Takes the last slab before a granule that may go out of the set, and leaves
+ * at least `keep` bytes in use. NULL if there is none.
+ */
+static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, size_t keep)
 {
-	struct rdm_slab_set *set = slab->set;
-	bool idle;
+	struct rdm_slab *slab = NULL;
 
 	pthread_mutex_lock(&set->lock);
-	idle = slab->quarantined ||
-	       (slab->free_pages == slab->pages && set->bytes - slab->length >= keep);
-	if (idle)
+	while (!slab &&
+	       (*granule = rdm_bits_last(set->index.idle, 0, *granule, true)) != RDM_BITS_NONE) {
+		slab = rdm_keymap[*granule];
+		if (!slab->quarantined && set->bytes - slab->length < keep)
+			slab = NULL;
+	}
+	if (slab)
 		unlink_slab(slab);
 	pthread_mutex_unlock(&set->lock);
-	return idle;
+	return slab;
 }
 
 int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep)
 {
-	struct rdm_slab *slab = TAILQ_LAST(&set->slabs, rdm_slab_list);
+	size_t granule = set->index.granules;
+	struct rdm_slab *slab;
 	int error = 0;
 
-	while (slab) {
-		struct rdm_slab *previous = TAILQ_PREV(slab, rdm_slab_list, link);
+	while ((slab = unlink_idle(set, &granule, keep))) {
+		int failed = release(slab);
 
-		if (unlink_if_idle(slab, keep)) {
-			int failed = release(slab);
-
-			if (failed)
-				error = failed;
-		}
-		slab = previous;
+		if (failed)
+			error = failed;
 	}
 	return error;
 }
@@ -270,7 +375,7 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 				set->rails[rail].registrar.name, max, slab->length);
 			error = EFBIG;
 		} else {
-			error = register_slab(slab, rail);
+			error = rdm_slab_register(slab, rail, false);
 		}
 		if (error)
 			break;
@@ -319,127 +424,4 @@ int rdm_slabs_adopt(struct rdm_slab_set *set)
 		slab->inherited = false;
 	}
 	return 0;
-}
-
-static size_t pages_of(size_t size)
-{
-	return (size + ((size_t)1 << rdm_state.page_shift) - 1) >> rdm_state.page_shift;
-}
-
-static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
-{
-	rdm_bits_assign(slab->carved, first, run, true);
-	slab->free_pages -= run;
-	slab->set->carved_pages += run;
-	if (first == slab->hint)
-		slab->hint += run;
-}
-
-static size_t find_run(const struct rdm_slab *slab, size_t run, size_t align)
-{
-	size_t step = pages_of(align);
-	size_t offset = ((uintptr_t)slab->base >> rdm_state.page_shift) & (step - 1);
-
-	if (slab->quarantined || slab->free_pages < run)
-		return RDM_BITS_NONE;
-	return rdm_bits_find_clear(slab->carved, slab->pages, slab->hint, run, step, offset);
-}
-
-/* Where `at` continues a run of the set, whole in one slab. */
-static void *carve_at(struct rdm_slab_set *set, char *at, size_t run)
-{
-	struct rdm_slab *slab = rdm_keymap_slab(at);
-	size_t first;
-
-	/* The run before it holds its slab; the next slab may be on its way out. */
-	if (!slab || slab != rdm_keymap_slab(at - 1) || slab->set != set)
-		return NULL;
-	first = (size_t)(at - slab->base) >> rdm_state.page_shift;
-	if (run > slab->pages - first ||
-	    rdm_bits_next(slab->carved, first + run, first, true) < first + run)
-		return NULL;
-	mark_carved(slab, first, run);
-	return at;
-}
-
-static char *carve_anywhere(struct rdm_slab_set *set, size_t run, size_t align)
-{
-	struct rdm_slab *slab;
-
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		size_t first = find_run(slab, run, align);
-
-		if (first != RDM_BITS_NONE) {
-			mark_carved(slab, first, run);
-			return slab->base + (first << rdm_state.page_shift);
-		}
-	}
-	return NULL;
-}
-
-void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align)
-{
-	size_t run = pages_of(size);
-	void *found;
-
-	pthread_mutex_lock(&set->lock);
-	found = at ? carve_at(set, at, run) : carve_anywhere(set, run, align);
-	pthread_mutex_unlock(&set->lock);
-	return found;
-}
-
-void rdm_slabs_uncarve(void *at, size_t size)
-{
-	struct rdm_slab *slab = rdm_keymap_slab(at);
-	struct rdm_slab_set *set = slab->set;
-	size_t first = (size_t)((char *)at - slab->base) >> rdm_state.page_shift;
-	size_t run = pages_of(size);
-
-	pthread_mutex_lock(&set->lock);
-	rdm_bits_assign(slab->carved, first, run, false);
-	slab->free_pages += run;
-	set->carved_pages -= run;
-	if (first < slab->hint)
-		slab->hint = first;
-	pthread_mutex_unlock(&set->lock);
-}
-
-void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
-{
-	struct rdm_slab *slab;
-
-	pthread_mutex_lock(&set->lock);
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		rdm_bits_assign(slab->carved, 0, slab->pages, false);
-		slab->free_pages = slab->pages;
-		slab->hint = 0;
-	}
-	set->carved_pages = 0;
-	pthread_mutex_unlock(&set->lock);
-}
-
-bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align)
-{
-	struct rdm_slab *slab;
-	size_t run = pages_of(size);
-	bool found = false;
-
-	pthread_mutex_lock(&set->lock);
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		found = find_run(slab, run, align) != RDM_BITS_NONE;
-		if (found)
-			break;
-	}
-	pthread_mutex_unlock(&set->lock);
-	return found;
-}
-
-void rdm_slabs_lock(struct rdm_slab_set *set)
-{
-	pthread_mutex_lock(&set->lock);
-}
-
-void rdm_slabs_unlock(struct rdm_slab_set *set)
-{
-	pthread_mutex_unlock(&set->lock);
 }

@@ -20,42 +20,60 @@
 #include "prepare.h"
 #include "rail.h"
 #include "rdmalloc.h"
+#include "reserve.h"
+#include "slab_index.h"
 
 struct rdm_pool;
 
+#define RDM_CACHE_LINE 64
+
 struct rdm_slab {
-	struct rdm_slab_set *set;
-	TAILQ_ENTRY(rdm_slab) link;
+	/* What look-ups and free() read: one line for rail 0, written with the slab's life only. */
+	_Alignas(RDM_CACHE_LINE) struct rdm_slab_set *set;
+	struct rdm_pool *pool;
 	char *base;
 	size_t length;
 	size_t pages;
-	size_t free_pages;
-	size_t hint;            /* no free page before it */
+	_Atomic unsigned keyed; /* a bit for each rail that mr[] is valid of */
 	bool inherited;         /* in a child: what the fork left, not registered */
 	bool quarantined;       /* a rail refused to let it go: mapped, not used */
-	void *shadow;           /* snapshot.c: the child's copy, while fork() runs */
-	_Atomic unsigned keyed; /* a bit for each rail that mr[] is valid of */
 	struct rdm_mr mr[RDM_RAILS_MAX];
+	/* What carving writes. */
+	_Alignas(RDM_CACHE_LINE) size_t free_pages;
+	size_t hint; /* no free page before it */
+	TAILQ_ENTRY(rdm_slab) link;
+	void *shadow;           /* snapshot.c: the child's copy, while fork() runs */
 	unsigned long carved[]; /* a bit for each page */
 };
+
+_Static_assert(offsetof(struct rdm_slab, mr[1]) == RDM_CACHE_LINE, "rail 0 is in the first line");
+
+static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
+{
+	return rdm_reserve_distance(slab->base) >> RDM_GRANULE_SHIFT;
+}
 
 struct rdm_slab_set {
 	struct rdm_pool *pool;
 	struct rdm_memory_kind kind;
 	enum rdm_fork_policy fork;
 	pthread_mutex_t lock;
-	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address, so that low ones fill first */
+	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address */
+	struct rdm_slab_index index;               /* under lock */
 	size_t bytes;                              /* of all slabs in use; under the quiesce lock */
 	size_t quarantined;                        /* of the others; under the quiesce lock */
 	size_t carved_pages;                       /* under lock */
 	struct rdm_rail rails[RDM_RAILS_MAX];
-	uint64_t registrations, deregistrations, growths;
+	_Atomic uint64_t registrations; /* by several threads, see fill.h */
+	uint64_t deregistrations, growths;
 };
 
 /* Opens the reserve and the tables beside it, once a process. 0 or errno. */
 int rdm_slabs_open_reserve(void);
 
 void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool);
+/* There are no slabs left. */
+void rdm_slabs_destroy(struct rdm_slab_set *set);
 
 /* Longest slab that every rail can register, whole granules; SIZE_MAX: any. */
 size_t rdm_slabs_max_length(const struct rdm_slab_set *set);
@@ -63,8 +81,23 @@ size_t rdm_slabs_max_length(const struct rdm_slab_set *set);
 /* Whether there are addresses for a slab of that length. */
 bool rdm_slabs_have_room(size_t length, size_t align);
 
-/* One more slab, prepared and registered. 0 or an errno value. */
+/* The most slabs that are made in one call. */
+#define RDM_RUN_MAX 128
+
+/*
+ * Slabs of the same length, prepared and registered: `count` of them, or fewer
+ * where memory for so many is not to be had in one piece. *made says how many
+ * there are now, also after an error. 0 or an errno value.
+ */
+int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
+		      size_t *made);
+/* One slab. 0 or an errno value. */
 int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
+
+/* Rails that new slabs are registered with, a bit for each. */
+unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set);
+/* Writes to a slab and registers it. fresh: nobody else knows it. 0 or an errno value. */
+int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh);
 
 /*
  * Releases slabs with nothing carved while at least `keep` bytes stay. 0, or
@@ -85,7 +118,11 @@ void rdm_slabs_close_rails(struct rdm_slab_set *set, bool inherited);
 /* In a child: puts inherited slabs into use again. 0 or an errno value. */
 int rdm_slabs_adopt(struct rdm_slab_set *set);
 
-/* A run of whole pages, at `at` if that is not NULL. NULL when there is none. */
+/*
+ * Carving, in carve.c. A run of whole pages, at `at` if that is not NULL, else
+ * the one with the lowest address (but for large alignments). NULL when there
+ * is none.
+ */
 void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
 void rdm_slabs_uncarve(void *at, size_t size);
 /* Whether carve would find one. */

@@ -6,51 +6,58 @@
 
 #include "sidetable.h"
 
+/*
+ * Where the tables start in a page. A CPU that compares the lower twelve bits only
+ * takes a write to the first bytes of a block for one to a byte that lies like it.
+ */
+#define SKEW 0xa80
+
 struct rdm_state rdm_state;
 
-static struct rdm_sidetable unit_table, page_table;
+static struct rdm_sidetable fine_table, coarse_table;
 
 int rdm_state_open(size_t reserve)
 {
-	unsigned shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
-	int error = rdm_sidetable_map(&unit_table, reserve >> RDM_UNIT_SHIFT);
+	int error = rdm_sidetable_map(&fine_table, SKEW + (reserve >> RDM_UNIT_SHIFT));
 
 	if (!error)
-		error = rdm_sidetable_map(&page_table, reserve >> shift);
+		error = rdm_sidetable_map(&coarse_table,
+					  SKEW + (reserve >> RDM_STATE_COARSE_SHIFT));
 	if (error) {
 		rdm_state_close();
 		return error;
 	}
-	rdm_state.units = (_Atomic uint8_t *)unit_table.base;
-	rdm_state.pages = (_Atomic uint8_t *)page_table.base;
-	rdm_state.page_shift = shift;
+	rdm_state.fine = (_Atomic uint8_t *)fine_table.base + SKEW;
+	rdm_state.coarse = (_Atomic uint8_t *)coarse_table.base + SKEW;
+	rdm_state.page_shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	return 0;
 }
 
 void rdm_state_close(void)
 {
-	rdm_sidetable_unmap(&unit_table);
-	rdm_sidetable_unmap(&page_table);
+	rdm_sidetable_unmap(&fine_table);
+	rdm_sidetable_unmap(&coarse_table);
 	rdm_state = (struct rdm_state){ 0 };
 }
 
 int rdm_state_cover(const void *end)
 {
 	size_t distance = rdm_reserve_distance(end);
-	int error = rdm_sidetable_cover(&unit_table, distance >> RDM_UNIT_SHIFT);
+	int error = rdm_sidetable_cover(&fine_table, SKEW + (distance >> RDM_UNIT_SHIFT));
 
 	if (!error)
-		error = rdm_sidetable_cover(&page_table, distance >> rdm_state.page_shift);
+		error = rdm_sidetable_cover(&coarse_table,
+					    SKEW + (distance >> RDM_STATE_COARSE_SHIFT));
 	return error;
 }
 
 /* Index of the first byte in [from, end) that is not 0, or end. */
 static size_t next_unit(size_t from, size_t end)
 {
-	while (from < end && !atomic_load_explicit(&rdm_state.units[from], memory_order_relaxed)) {
+	while (from < end && !atomic_load_explicit(&rdm_state.fine[from], memory_order_relaxed)) {
 		/* Eight at a time: other threads may write them, so an atomic load. */
 		if (from % 8 == 0 && from + 8 <= end &&
-		    !__atomic_load_n((uint64_t *)(void *)&rdm_state.units[from], __ATOMIC_RELAXED))
+		    !__atomic_load_n((uint64_t *)(void *)&rdm_state.fine[from], __ATOMIC_RELAXED))
 			from += 8;
 		else
 			from++;
@@ -60,7 +67,7 @@ static size_t next_unit(size_t from, size_t end)
 
 char *rdm_state_next(char *from, const char *end, unsigned *state)
 {
-	size_t page = (size_t)1 << rdm_state.page_shift;
+	size_t page = RDM_STATE_COARSE;
 
 	while (from < end) {
 		uintptr_t distance = rdm_reserve_distance(from);

@@ -4,8 +4,8 @@
 
 /*
  * What every block is: its size class while it is allocated, 0 when it is not.
- * A byte for each page, used by blocks that start on a page and fill it, and a
- * byte for each 64 bytes, used by the others. It finds the class of a pointer
+ * A byte for each 4 KiB, used by blocks that start on a multiple of it, whatever
+ * the kernel's pages are, and a byte for each 64 bytes, used by the others. It finds the class of a pointer
  * and catches double, interior and foreign frees; it is also the record of
  * what is live, for snapshots and statistics.
  *
@@ -24,64 +24,91 @@
 /* The block bypasses jemalloc: whole pages straight from the slab. */
 #define RDM_STATE_DIRECT 0x80
 
+#define RDM_STATE_COARSE_SHIFT 12
+#define RDM_STATE_COARSE ((uintptr_t)1 << RDM_STATE_COARSE_SHIFT)
+
 struct rdm_state {
-	_Atomic uint8_t *units;
-	_Atomic uint8_t *pages;
-	unsigned page_shift;
+	_Atomic uint8_t *fine;
+	_Atomic uint8_t *coarse;
+	unsigned page_shift; /* of the kernel's pages, which slabs are carved in */
 };
-extern struct rdm_state rdm_state;
+extern struct rdm_state rdm_state __attribute__((visibility("hidden")));
 
 static inline size_t rdm_state_block_size(unsigned state)
 {
 	return rdm_class_size(state & ~(unsigned)RDM_STATE_DIRECT);
 }
 
-static inline bool rdm_state_on_page(uintptr_t distance)
+/* The byte of a block that starts so far into the reserve. */
+static inline _Atomic uint8_t *rdm_state_byte(uintptr_t distance)
 {
-	return !(distance & (((uintptr_t)1 << rdm_state.page_shift) - 1));
+	return distance & (RDM_STATE_COARSE - 1) ?
+		       &rdm_state.fine[distance >> RDM_UNIT_SHIFT] :
+		       &rdm_state.coarse[distance >> RDM_STATE_COARSE_SHIFT];
 }
 
 static inline void rdm_state_set(const void *p, unsigned state)
 {
-	uintptr_t distance = rdm_reserve_distance(p);
-	bool fills_page = rdm_state_block_size(state) >> rdm_state.page_shift;
-	_Atomic uint8_t *byte = fills_page && rdm_state_on_page(distance) ?
-					&rdm_state.pages[distance >> rdm_state.page_shift] :
-					&rdm_state.units[distance >> RDM_UNIT_SHIFT];
-
-	atomic_store_explicit(byte, (uint8_t)state, memory_order_relaxed);
+	atomic_store_explicit(rdm_state_byte(rdm_reserve_distance(p)), (uint8_t)state,
+			      memory_order_relaxed);
 }
 
-/* The byte that describes a block which starts at p, NULL when none can. */
-static inline _Atomic uint8_t *rdm_state_byte(const void *p)
+/* The state of the block that starts so far into the reserve, in a slab; 0 when none does. */
+static inline unsigned rdm_state_at(uintptr_t distance)
 {
-	uintptr_t distance = rdm_reserve_distance(p);
-
-	if (distance & (RDM_UNIT - 1))
-		return NULL;
-	if (rdm_state_on_page(distance)) {
-		_Atomic uint8_t *page = &rdm_state.pages[distance >> rdm_state.page_shift];
-
-		if (atomic_load_explicit(page, memory_order_relaxed))
-			return page;
-	}
-	return &rdm_state.units[distance >> RDM_UNIT_SHIFT];
+	if (__builtin_expect(distance & (RDM_UNIT - 1), 0))
+		return 0;
+	return atomic_load_explicit(rdm_state_byte(distance), memory_order_relaxed);
 }
 
-/* The state of the block that starts at p; 0 when none does. p is in a slab. */
 static inline unsigned rdm_state_peek(const void *p)
 {
-	_Atomic uint8_t *byte = rdm_state_byte(p);
-
-	return byte ? atomic_load_explicit(byte, memory_order_relaxed) : 0;
+	return rdm_state_at(rdm_reserve_distance(p));
 }
 
-/* As peek, and ends the block: of two that free it at once, one gets 0. */
-static inline unsigned rdm_state_take(const void *p)
+/*
+ * As at, and ends the block unless it is a direct one. An atomic exchange would
+ * cost more than the rest of a free: of two at the same instant neither is caught
+ * here, but the block's next allocation is (begin).
+ */
+static inline size_t rdm_state_take(uintptr_t distance)
 {
-	_Atomic uint8_t *byte = rdm_state_byte(p);
+	_Atomic uint8_t *byte = &rdm_state.coarse[distance >> RDM_STATE_COARSE_SHIFT];
+	size_t state;
 
-	return byte ? atomic_exchange_explicit(byte, 0, memory_order_relaxed) : 0;
+	if (distance & (RDM_STATE_COARSE - 1)) {
+		if (__builtin_expect(distance & (RDM_UNIT - 1), 0))
+			return 0;
+		byte = &rdm_state.fine[distance >> RDM_UNIT_SHIFT];
+	}
+	state = atomic_load_explicit(byte, memory_order_relaxed);
+	if (__builtin_expect((int8_t)state > 0, 1))
+		atomic_store_explicit(byte, 0, memory_order_relaxed);
+	return state;
+}
+
+/* As take, of a block that should be of that class. False: it is not, and was not ended. */
+static inline bool rdm_state_end(uintptr_t distance, size_t class)
+{
+	_Atomic uint8_t *byte = rdm_state_byte(distance);
+
+	if (__builtin_expect(distance & (RDM_UNIT - 1) || class > RDM_CLASS_MAX ||
+				     atomic_load_explicit(byte, memory_order_relaxed) != class,
+			     0))
+		return false;
+	atomic_store_explicit(byte, 0, memory_order_relaxed);
+	return true;
+}
+
+/* Begins a free block of that class. False: somebody has it already. */
+static inline bool rdm_state_begin(const void *p, size_t class)
+{
+	_Atomic uint8_t *byte = rdm_state_byte(rdm_reserve_distance(p));
+
+	if (__builtin_expect(atomic_load_explicit(byte, memory_order_relaxed), 0))
+		return false;
+	atomic_store_explicit(byte, (uint8_t) class, memory_order_relaxed);
+	return true;
 }
 
 /*

@@ -49,6 +49,8 @@ int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
 	};
 	for (int i = 0; i < RDM_RAILS_MAX; i++)
 		stats->rails += set->rails[i].used;
+	stats->magazine_bytes = rdm_magazines_bytes(pool);
+	stats->depot_bytes = rdm_depot_bytes(&pool->depot);
 	count_slabs(set, stats);
 	return rdm_quiesce_leave(0);
 }

@@ -45,6 +45,7 @@ check_PROGRAMS = \
 	tests/faults/address_space \
 	tests/faults/exhausted \
 	tests/load/dlopen \
+	tests/property/carve \
 	tests/property/shadow
 dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
 if HAVE_URING
@@ -63,6 +64,8 @@ tests_unit_merge_LDADD = $(STEP_TEST_LIBS)
 # Looks at the library's inside.
 tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
+tests_property_carve_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_property_carve_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
 tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)

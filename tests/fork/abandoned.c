@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -225,10 +226,22 @@ static void fork_anywhere(unsigned forks)
 	t_recorder_free(scene.recorder);
 }
 
-int main(void)
+/* Where every block goes through the arena, a thread can be stopped there. */
+static void do_without_magazines(char **argv)
+{
+	if (getenv("RDMALLOC_CONF"))
+		return;
+	T_CHECK(!setenv("RDMALLOC_CONF", "magazine:0", 1));
+	execv("/proc/self/exe", argv);
+	T_CHECKF(false, "execv: %s", strerror(errno));
+}
+
+int main(int argc, char **argv)
 {
 	static const unsigned policies[] = { RDM_FORK_HOLE, RDM_FORK_ZERO, RDM_FORK_COPY };
 
+	(void)argc;
+	do_without_magazines(argv);
 	t_watchdog(60);
 	for (unsigned i = 0; i < 3; i++) {
 		fork_in_the_middle(100, policies[i]);

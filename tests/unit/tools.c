@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Size classes are jemalloc's; ranges of bits are what a plain loop says; sizes parse. */
+/*
+ * Size classes are jemalloc's; ranges of bits and the index of slabs are what a plain
+ * loop says; sizes parse.
+ */
 #include "support.h"
 
 #include <setjmp.h>
@@ -11,6 +14,7 @@
 #include "conf.h"
 #include "meta.h"
 #include "size_class.h"
+#include "slab_index.h"
 
 enum { BITS = 500, ROUNDS = 20000 };
 
@@ -50,6 +54,14 @@ static size_t find_slowly(const unsigned long *words, size_t from, size_t run, s
 	return RDM_BITS_NONE;
 }
 
+static size_t last_slowly(const unsigned long *words, size_t from, size_t end, bool value)
+{
+	while (end-- > from)
+		if (bit(words, end) == value)
+			return end;
+	return RDM_BITS_NONE;
+}
+
 static void ranges_of_bits(void **state)
 {
 	unsigned long words[BITS / RDM_BITS_WORD + 1] = { 0 };
@@ -75,6 +87,9 @@ static void ranges_of_bits(void **state)
 				assert_int_equal(rdm_bits_next(words, BITS, from, value), i);
 				break;
 			}
+		run = from + t_below(&rng, BITS + 1 - from);
+		assert_int_equal(rdm_bits_last(words, from, run, value),
+				 last_slowly(words, from, run, value));
 	}
 }
 
@@ -112,12 +127,47 @@ static void sizes(void **state)
 	}
 }
 
+/* Offers at random, widened now and then, against an array. */
+static void index_of_slabs(void **state)
+{
+	enum { GRANULES = 3000 };
+	struct rdm_slab_index index = { 0 }, wider;
+	size_t offered[GRANULES] = { 0 }, covered = 0;
+	struct t_rng rng = { .state = t_seed() };
+
+	(void)state;
+	assert_int_equal(rdm_slab_index_find(&index, 0, 1), RDM_BITS_NONE);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		size_t granule = t_below(&rng, covered < GRANULES ? covered + 1 : GRANULES);
+		size_t pages = t_log_uniform(&rng, 1, 1 << 20), from, expected;
+
+		if (granule >= index.granules) {
+			assert_int_equal(rdm_slab_index_make(&wider, granule), 0);
+			rdm_slab_index_widen(&index, &wider);
+			rdm_slab_index_free(&wider);
+		}
+		if (granule == covered)
+			covered++;
+		offered[granule] = t_below(&rng, 3) ? 0 : pages;
+		rdm_slab_index_offer(&index, granule, offered[granule]);
+		assert_int_equal(rdm_slab_index_offered(&index, granule), offered[granule]);
+		from = t_below(&rng, index.granules + 2);
+		pages = t_log_uniform(&rng, 1, 1 << 21);
+		for (expected = from; expected < covered && offered[expected] < pages;)
+			expected++;
+		assert_int_equal(rdm_slab_index_find(&index, from, pages),
+				 expected < covered ? expected : RDM_BITS_NONE);
+	}
+	rdm_slab_index_free(&index);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(classes_are_those_of_jemalloc),
 		cmocka_unit_test(ranges_of_bits),
 		cmocka_unit_test(sizes),
+		cmocka_unit_test(index_of_slabs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

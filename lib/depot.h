@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_DEPOT_H
+#define RDM_DEPOT_H
+
+/*
+ * A pool's store of free blocks between its threads' magazines and its arena:
+ * for each class a stack of blocks, in magazines. Blocks come and go many at a
+ * time, so that the lock is taken rarely.
+ *
+ * Any thread may call. The depot's lock is a leaf: nothing under it allocates,
+ * but rdm_depot_put() may, without it.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "size_class.h"
+
+#define RDM_MAGAZINE_BLOCKS 254 /* 2 KiB in all */
+
+struct rdm_magazine {
+	struct rdm_magazine *next;
+	size_t count; /* of blocks, while no thread has it loaded */
+	void *blocks[RDM_MAGAZINE_BLOCKS];
+};
+
+struct rdm_depot {
+	pthread_mutex_t lock;
+	struct rdm_magazine *empty;
+	struct rdm_magazine *classes[RDM_CLASS_MAX + 1]; /* with one block at least */
+};
+
+void rdm_depot_init(struct rdm_depot *depot);
+void rdm_depot_destroy(struct rdm_depot *depot);
+
+/* How many of the blocks it has taken: fewer than count when there is no memory for magazines. */
+size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, size_t count);
+/* At most `most` blocks; how many there were. */
+size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, size_t most);
+
+/* Takes over a magazine that no thread has loaded any more. */
+void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine);
+/* An empty magazine, new if need be; NULL: no memory. */
+struct rdm_magazine *rdm_depot_magazine(struct rdm_depot *depot);
+
+/* Takes all magazines of a class out, as a list. */
+struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class);
+void rdm_magazines_free(struct rdm_magazine *list);
+
+/* Bytes of its blocks. */
+size_t rdm_depot_bytes(struct rdm_depot *depot);
+
+/* Holds everybody off: for fork handlers. */
+void rdm_depot_lock(struct rdm_depot *depot);
+void rdm_depot_unlock(struct rdm_depot *depot);
+
+#endif

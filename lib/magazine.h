@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_MAGAZINE_H
+#define RDM_MAGAZINE_H
+
+/*
+ * What a thread keeps of a pool's free blocks: a cache with a stack for each
+ * class, bounded by what all of them may hold together (RDMALLOC_CONF=magazine).
+ * What a stack has too much or too little goes to or comes from the depot, half
+ * a stack at a time. Blocks in here are free: their state is 0.
+ *
+ * Only its thread uses a cache, without a lock, between enter and leave, where
+ * nothing is called. Whoever else wants it (trim, statistics) makes it
+ * nobody's (pool = NO_POOL), lets membarrier() order that against the thread's
+ * mark, and waits for leave.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "depot.h"
+#include "size_class.h"
+#include "static_tls.h"
+
+struct rdm_pool;
+
+/* No pool has this address. */
+#define RDM_NO_POOL ((struct rdm_pool *)1)
+
+struct rdm_stack {
+	_Atomic(void **) top; /* after the last block */
+	void **floor;         /* of the magazine that is loaded, or NULL */
+	void **ceiling;       /* as many blocks above as the class may have */
+	void **seen;          /* the top when another class last wanted room */
+};
+
+struct rdm_cache {
+	union {
+		struct {
+			_Atomic bool busy;
+			_Atomic(struct rdm_pool *) pool; /* home, while its thread may use it */
+			size_t bytes;                    /* that the stacks may hold */
+			unsigned hand; /* the class that was asked to give way last */
+		};
+		/* By class; there is no class 0. */
+		struct rdm_stack stacks[RDM_CLASS_MAX + 1];
+	};
+	/* Under the registry's lock. */
+	struct rdm_pool *home; /* NULL: vacant */
+	const struct rdm_thread *owner;
+	LIST_ENTRY(rdm_cache) link;
+};
+LIST_HEAD(rdm_caches, rdm_cache);
+
+struct rdm_thread;
+struct rdm_magazine_tls {
+	struct rdm_cache *hot; /* of the pool that the thread used last; never NULL */
+	struct rdm_thread *self;
+};
+extern __thread struct rdm_magazine_tls rdm_magazine_tls __attribute__((visibility("hidden")));
+
+static inline bool rdm_cache_enter(struct rdm_cache *cache, const struct rdm_pool *pool)
+{
+	atomic_store_explicit(&cache->busy, true, memory_order_relaxed);
+	/* Against reordering by the compiler; the other side's membarrier() is for the CPU. */
+	atomic_signal_fence(memory_order_seq_cst);
+	return atomic_load_explicit(&cache->pool, memory_order_acquire) == pool;
+}
+
+static inline void rdm_cache_leave(struct rdm_cache *cache)
+{
+	atomic_store_explicit(&cache->busy, false, memory_order_release);
+}
+
+/* NULL when the stack is empty. */
+static inline void *rdm_stack_pop(struct rdm_stack *stack)
+{
+	void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
+
+	if (__builtin_expect(top == stack->floor, 0))
+		return NULL;
+	atomic_store_explicit(&stack->top, top - 1, memory_order_relaxed);
+	return top[-1];
+}
+
+/* False when the stack is full. */
+static inline bool rdm_stack_push(struct rdm_stack *stack, void *block)
+{
+	void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
+
+	if (__builtin_expect(top == stack->ceiling, 0))
+		return false;
+	*top = block;
+	atomic_store_explicit(&stack->top, top + 1, memory_order_relaxed);
+	return true;
+}
+
+/* NULL where only a call could find the hot cache. */
+static inline struct rdm_cache *rdm_cache_hot(void)
+{
+#ifdef RDM_STATIC_TLS
+	return rdm_static_tls ? rdm_static_tls_first() : NULL;
+#else
+	return rdm_magazine_tls.hot;
+#endif
+}
+
+/* A free block from the hot cache; NULL: ask rdm_magazine_alloc(). */
+static inline void *rdm_magazine_pop(const struct rdm_pool *pool, size_t class)
+{
+	struct rdm_cache *cache = rdm_cache_hot();
+
+	if (__builtin_expect(!cache, 0))
+		return NULL;
+	if (__builtin_expect(rdm_cache_enter(cache, pool), 1)) {
+		struct rdm_stack *stack = &cache->stacks[class];
+		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
+
+		if (__builtin_expect(top != stack->floor, 1)) {
+			void *block = top[-1];
+
+			atomic_store_explicit(&stack->top, top - 1, memory_order_relaxed);
+			rdm_cache_leave(cache);
+			/* The caller need not ask again. */
+			if (!block)
+				__builtin_unreachable();
+			return block;
+		}
+	}
+	rdm_cache_leave(cache);
+	return NULL;
+}
+
+/* Whether the hot cache took a free block; else it is for rdm_magazine_free(). */
+static inline bool rdm_magazine_push(const struct rdm_pool *pool, size_t class, void *block)
+{
+	struct rdm_cache *cache = rdm_cache_hot();
+
+	if (__builtin_expect(!cache, 0))
+		return false;
+	if (__builtin_expect(rdm_cache_enter(cache, pool), 1)) {
+		struct rdm_stack *stack = &cache->stacks[class];
+		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
+
+		if (__builtin_expect(top != stack->ceiling, 1)) {
+			*top = block;
+			atomic_store_explicit(&stack->top, top + 1, memory_order_relaxed);
+			rdm_cache_leave(cache);
+			return true;
+		}
+	}
+	rdm_cache_leave(cache);
+	return false;
+}
+
+/* A block from the calling thread's cache or the depot; NULL: ask the arena. */
+void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class);
+/* Takes a free block, to the arena when nothing else will have it. */
+void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block);
+
+/* Once a process, before jemalloc starts: thread exit drains before jemalloc's own. */
+int rdm_magazines_open(void);
+
+/*
+ * Under the quiesce lock. drain_depot and drain (every thread's caches, too)
+ * give blocks back to the arena; forget drops them, because the arena will be
+ * reset. close, after it, ends all caches of a pool that goes away. adopt: an
+ * inherited pool is in use again.
+ */
+void rdm_magazines_drain_depot(struct rdm_pool *pool);
+void rdm_magazines_drain(struct rdm_pool *pool);
+void rdm_magazines_forget(struct rdm_pool *pool);
+void rdm_magazines_close(struct rdm_pool *pool);
+void rdm_magazines_adopt(struct rdm_pool *pool);
+
+/* Bytes of free blocks in the threads' caches; under the quiesce lock. */
+size_t rdm_magazines_bytes(struct rdm_pool *pool);
+
+/* Of the process, before and after those of each pool. */
+void rdm_magazines_prefork(void);
+void rdm_magazines_postfork(void);
+/* Of one pool, in the child: its other threads are gone. */
+void rdm_magazines_postfork_child(struct rdm_pool *pool);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "static_tls.h"
+
+#include "magazine.h"
+
+#ifdef RDM_STATIC_TLS
+
+intptr_t rdm_static_tls;
+
+void rdm_static_tls_open(void)
+{
+	intptr_t pointer, distance;
+	const intptr_t *descriptor;
+
+	__asm__("mov %%fs:0, %0" : "=r"(pointer));
+	distance = (intptr_t)&rdm_magazine_tls - pointer;
+	/* Where the program itself contains us, the linker puts the distance here instead. */
+	__asm__("lea rdm_magazine_tls@tlsdesc(%%rip), %0" : "=a"(descriptor));
+	if ((intptr_t)descriptor == distance ||
+	    ((intptr_t)descriptor > 0 && descriptor[1] == distance))
+		rdm_static_tls = distance;
+}
+
+#else
+
+void rdm_static_tls_open(void)
+{
+}
+
+#endif

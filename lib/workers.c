@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
+
+#include "workers.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#ifdef HAVE_NUMA
+#include <numaif.h>
+#endif
+
+#include "quiesce.h"
+
+#define CPUS_MAX ((size_t)1 << 20)
+
+unsigned rdm_workers_cpus(void)
+{
+	/* EINVAL: the kernel has room for more CPUs than the set. */
+	for (size_t cpus = CPU_SETSIZE; cpus <= CPUS_MAX; cpus *= 4) {
+		size_t size = CPU_ALLOC_SIZE(cpus);
+		cpu_set_t *set = CPU_ALLOC(cpus);
+		int count = 0;
+
+		if (!set)
+			break;
+		if (!sched_getaffinity(0, size, set))
+			count = CPU_COUNT_S(size, set);
+		CPU_FREE(set);
+		if (count > 0)
+			return (unsigned)count;
+	}
+	return 1;
+}
+
+#ifdef HAVE_NUMA
+
+#define NODES_MAX 1024
+#define NODES_WORD (8 * sizeof(unsigned long))
+
+/* The node that serves this thread, -1 where it has a policy, which a new thread inherits. */
+static int local_node(void)
+{
+	unsigned cpu, node;
+	int mode;
+
+	if (get_mempolicy(&mode, NULL, 0, NULL, 0) || mode != MPOL_DEFAULT || getcpu(&cpu, &node) ||
+	    node >= NODES_MAX)
+		return -1;
+	return (int)node;
+}
+
+static void prefer_node(int node)
+{
+	unsigned long nodes[NODES_MAX / NODES_WORD] = { 0 };
+
+	if (node < 0)
+		return;
+	nodes[(unsigned)node / NODES_WORD] = 1UL << (unsigned)node % NODES_WORD;
+	/* Where it fails, memory from another node is as good as any. */
+	(void)!set_mempolicy(MPOL_PREFERRED, nodes, NODES_MAX);
+}
+
+#else
+
+static int local_node(void)
+{
+	return -1;
+}
+
+static void prefer_node(int node)
+{
+	(void)node;
+}
+
+#endif
+
+static void *run(void *arg)
+{
+	const struct rdm_workers *workers = arg;
+
+	rdm_quiesce_help();
+	prefer_node(workers->node);
+	workers->work(workers->context);
+	return NULL;
+}
+
+void rdm_workers_start(struct rdm_workers *workers, unsigned wanted, void (*work)(void *context),
+		       void *context)
+{
+	sigset_t all, before;
+
+	*workers = (struct rdm_workers){ .work = work, .context = context, .node = local_node() };
+	if (wanted > RDM_WORKERS_MAX)
+		wanted = RDM_WORKERS_MAX;
+	/* A caller that is cancelled while it waits would never leave. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &workers->cancel_state);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (workers->count < wanted &&
+	       !pthread_create(&workers->thread[workers->count], NULL, run, workers))
+		workers->count++;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void rdm_workers_join(struct rdm_workers *workers)
+{
+	for (unsigned i = 0; i < workers->count; i++)
+		pthread_join(workers->thread[i], NULL);
+	pthread_setcancelstate(workers->cancel_state, NULL);
+}
