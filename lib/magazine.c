@@ -51,7 +51,8 @@ static void load(struct rdm_stack *stack, struct rdm_magazine *magazine, size_t 
 {
 	stack->floor = magazine->blocks;
 	stack->ceiling = magazine->blocks + blocks;
-	atomic_store_explicit(&stack->top, magazine->blocks, memory_order_relaxed);
+	atomic_store_explicit(&stack->top, magazine->blocks + magazine->count,
+			      memory_order_relaxed);
 }
 
 /* The magazine of a stack that has one. The stack has none, then. */
@@ -73,9 +74,16 @@ static struct rdm_magazine *unload(struct rdm_cache *cache, unsigned class)
 struct chores {
 	struct rdm_magazine *evicted; /* of the class `evicted_class`, or NULL */
 	unsigned evicted_class;
-	size_t count; /* of blocks that belong to the depot */
+	struct rdm_magazine *full; /* of the class itself, or NULL */
+	size_t count;              /* of blocks that belong to the depot */
 	void *blocks[RDM_MAGAZINE_BLOCKS];
 };
+
+static void no_chores(struct chores *chores)
+{
+	chores->evicted = chores->full = NULL;
+	chores->count = 0;
+}
 
 /* Makes the next class give way that nobody has used for a round, or, if need be, any. */
 static void evict(struct rdm_cache *cache, unsigned class, bool any, struct chores *chores)
@@ -214,6 +222,8 @@ static void do_chores(struct rdm_pool *pool, unsigned class, struct chores *chor
 {
 	if (chores->evicted)
 		rdm_depot_give(&pool->depot, chores->evicted_class, chores->evicted);
+	if (chores->full)
+		rdm_depot_give(&pool->depot, class, chores->full);
 	if (chores->count)
 		put_back(pool, class, chores->blocks, chores->count);
 }
@@ -229,8 +239,7 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigne
 		bool has_room = entered && cache->bytes + bytes <= budget;
 		struct chores chores;
 
-		chores.evicted = NULL;
-		chores.count = 0;
+		no_chores(&chores);
 		if (has_room) {
 			load(&cache->stacks[class], magazine, blocks);
 			cache->bytes += bytes;
@@ -244,38 +253,49 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigne
 	}
 }
 
-/* Gives a class a magazine, for few blocks first. */
-static bool equip(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class)
+/* How many blocks a class may have at first; 0: none at all. */
+static size_t first_allowance(unsigned class)
 {
 	size_t size = rdm_class_size(class);
 	size_t most = budget < FIRST_BYTES ? budget : FIRST_BYTES;
-	size_t blocks = most / size ? most / size : 1;
-	struct rdm_magazine *magazine;
+	size_t blocks = size > most ? size <= budget : most / size;
 
-	if (size > budget)
-		return false;
-	magazine = rdm_depot_magazine(&pool->depot);
+	return blocks < RDM_MAGAZINE_BLOCKS ? blocks : RDM_MAGAZINE_BLOCKS;
+}
+
+/* Gives a class a magazine for so many blocks. */
+static bool equip(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class, size_t blocks)
+{
+	struct rdm_magazine *magazine = blocks ? rdm_depot_take_empty(&pool->depot) : NULL;
+
 	if (!magazine)
 		return false;
-	if (blocks > RDM_MAGAZINE_BLOCKS)
-		blocks = RDM_MAGAZINE_BLOCKS;
 	if (load_in_turn(cache, pool, class, magazine, blocks))
 		return true;
 	rdm_depot_give(&pool->depot, class, magazine);
 	return false;
 }
 
-/* How many blocks to ask the depot for. */
-static size_t helping(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class)
+/* Pops a block, or says how many to ask the depot for; 0: the class has no magazine. */
+static void *pop_or_ask(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class,
+			size_t *wanted)
 {
-	size_t blocks = 1;
+	struct rdm_stack *stack = &cache->stacks[class];
+	void *block = NULL;
 
-	if (rdm_cache_enter(cache, pool) && cache->stacks[class].floor) {
-		grow(cache, class);
-		blocks = (allowance(&cache->stacks[class]) + 1) / 2;
+	*wanted = 0;
+	if (rdm_cache_enter(cache, pool) && stack->floor) {
+		block = rdm_stack_pop(stack);
+		if (!block) {
+			grow(cache, class);
+			*wanted = allowance(stack);
+			/* Half a stack leaves room for frees; whole magazines change hands easily. */
+			if (*wanted < RDM_MAGAZINE_BLOCKS)
+				*wanted = (*wanted + 1) / 2;
+		}
 	}
 	rdm_cache_leave(cache);
-	return blocks;
+	return block;
 }
 
 /* Puts blocks on a stack; how many it has taken. */
@@ -297,61 +317,110 @@ static size_t stock(struct rdm_cache *cache, struct rdm_pool *pool, unsigned cla
 	return taken;
 }
 
+/* Puts a magazine of the depot in place of an empty one, and pops a block. */
+static void *reload(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class)
+{
+	struct rdm_magazine *magazine = rdm_depot_take_magazine(&pool->depot, class);
+	struct rdm_stack *stack = &cache->stacks[class];
+	void *block = NULL;
+
+	if (!magazine)
+		return NULL;
+	if (rdm_cache_enter(cache, pool) && stack->floor) {
+		struct rdm_magazine *empty = unload(cache, class);
+
+		load(stack, magazine, RDM_MAGAZINE_BLOCKS);
+		cache->bytes += RDM_MAGAZINE_BLOCKS * rdm_class_size(class);
+		block = rdm_stack_pop(stack);
+		magazine = empty;
+	}
+	rdm_cache_leave(cache);
+	rdm_depot_give(&pool->depot, class, magazine);
+	return block;
+}
+
 void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class)
 {
 	struct rdm_cache *cache;
 	void *blocks[RDM_MAGAZINE_BLOCKS];
-	void *block = NULL;
-	size_t count, stocked;
+	size_t wanted = 0, count, stocked;
+	void *block;
 
 	if (!budget)
 		return NULL;
 	cache = cache_of(pool);
-	if (!cache)
-		return rdm_depot_take(&pool->depot, class, blocks, 1) ? blocks[0] : NULL;
-	if (rdm_cache_enter(cache, pool))
-		block = rdm_stack_pop(&cache->stacks[class]);
-	rdm_cache_leave(cache);
+	block = cache ? pop_or_ask(cache, pool, class, &wanted) : NULL;
+	if (!block && wanted > RDM_MAGAZINE_BLOCKS / 2)
+		block = reload(cache, pool, class);
 	if (block)
 		return block;
-	count = rdm_depot_take(&pool->depot, class, blocks, helping(cache, pool, class));
+	count = rdm_depot_take(&pool->depot, class, blocks, wanted ? wanted : 1);
 	if (!count)
 		return NULL;
-	if (!cache->stacks[class].floor)
-		equip(cache, pool, class);
-	stocked = stock(cache, pool, class, blocks + 1, count - 1);
+	/* Where blocks come from the depot more will be wanted. */
+	if (cache && !wanted)
+		equip(cache, pool, class, first_allowance(class));
+	stocked = count > 1 ? stock(cache, pool, class, blocks + 1, count - 1) : 0;
 	if (stocked < count - 1)
 		put_back(pool, class, blocks + 1 + stocked, count - 1 - stocked);
 	return blocks[0];
 }
 
+/* Makes room for one more block on a full stack, or leaves it without a magazine. */
+static void relieve(struct rdm_cache *cache, unsigned class, struct chores *chores)
+{
+	struct rdm_stack *stack = &cache->stacks[class];
+
+	if (grow(cache, class))
+		return;
+	evict(cache, class, false, chores);
+	if (allowance(stack) == RDM_MAGAZINE_BLOCKS)
+		chores->full = unload(cache, class);
+	else
+		spill(stack, chores);
+}
+
+enum push { PUSHED, LOCKED, UNEQUIPPED };
+
+static enum push push(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class, void *block,
+		      size_t *blocks)
+{
+	struct rdm_stack *stack = &cache->stacks[class];
+	enum push outcome = LOCKED;
+	struct chores chores;
+
+	no_chores(&chores);
+	if (rdm_cache_enter(cache, pool)) {
+		bool pushed = stack->floor && rdm_stack_push(stack, block);
+
+		if (stack->floor && !pushed)
+			relieve(cache, class, &chores);
+		pushed = pushed || (stack->floor && rdm_stack_push(stack, block));
+		outcome = pushed ? PUSHED : UNEQUIPPED;
+	}
+	rdm_cache_leave(cache);
+	if (chores.full)
+		*blocks = RDM_MAGAZINE_BLOCKS;
+	do_chores(pool, class, &chores);
+	return outcome;
+}
+
 void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
 {
-	struct rdm_cache *cache = budget ? cache_of(pool) : NULL;
-	struct chores chores;
-	bool done = false;
+	size_t first = first_allowance(class);
+	struct rdm_cache *cache;
+	enum push outcome = LOCKED;
 
 	if (!budget) {
 		rdm_arena_free(block, class);
 		return;
 	}
-	chores.evicted = NULL;
-	chores.count = 0;
-	if (cache && (cache->stacks[class].floor || equip(cache, pool, class))) {
-		struct rdm_stack *stack = &cache->stacks[class];
-
-		if (rdm_cache_enter(cache, pool) && stack->floor) {
-			done = rdm_stack_push(stack, block);
-			if (!done && !grow(cache, class)) {
-				evict(cache, class, false, &chores);
-				spill(stack, &chores);
-			}
-			done = done || rdm_stack_push(stack, block);
-		}
-		rdm_cache_leave(cache);
-		do_chores(pool, class, &chores);
-	}
-	if (!done)
+	cache = cache_of(pool);
+	if (cache)
+		outcome = push(cache, pool, class, block, &first);
+	if (outcome == UNEQUIPPED && equip(cache, pool, class, first))
+		outcome = push(cache, pool, class, block, &first);
+	if (outcome != PUSHED)
 		put_back(pool, class, &block, 1);
 }
 
