@@ -62,7 +62,7 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 {
 	bool inherited = atomic_load_explicit(&pool->inherited, memory_order_relaxed);
 	/* Up to a page, classes that are multiples of the alignment have it. */
-	size_t padded = (size + align - 1) & ~(align - 1);
+	size_t padded = ((size ? size : 1) + align - 1) & ~(align - 1);
 	void *block = NULL;
 
 	if (!inherited && align <= (size_t)1 << rdm_state.page_shift) {
