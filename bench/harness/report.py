@@ -84,7 +84,7 @@ class Report:
         columns = self.results.cases(work)
         if not columns:
             return ""
-        text = "## %s\n\n%s.\n\n" % (work, cases.WORKS[work][0].upper() + cases.WORKS[work][1:])
+        text = "## %s\n\nThe time of %s.\n\n" % (work, cases.WORKS[work])
         if work + ".svg" in charts:
             text += "![%s](%s.svg)\n\n" % (work, work)
         return text + self._goals(work, columns) + "\n" + self._times(work, columns) + "\n"
