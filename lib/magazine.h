@@ -159,28 +159,11 @@ void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class);
 /* Takes a free block, to the arena when nothing else will have it. */
 void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block);
 
-/* Once a process, before jemalloc starts: thread exit drains before jemalloc's own. */
-int rdm_magazines_open(void);
+/* Bytes that a cache may hold; 0: there are no caches and no depots in use. */
+extern size_t rdm_magazine_budget __attribute__((visibility("hidden")));
 
-/*
- * Under the quiesce lock. drain_depot and drain (every thread's caches, too)
- * give blocks back to the arena; forget drops them, because the arena will be
- * reset. close, after it, ends all caches of a pool that goes away. adopt: an
- * inherited pool is in use again.
- */
-void rdm_magazines_drain_depot(struct rdm_pool *pool);
-void rdm_magazines_drain(struct rdm_pool *pool);
-void rdm_magazines_forget(struct rdm_pool *pool);
-void rdm_magazines_close(struct rdm_pool *pool);
-void rdm_magazines_adopt(struct rdm_pool *pool);
-
-/* Bytes of free blocks in the threads' caches; under the quiesce lock. */
-size_t rdm_magazines_bytes(struct rdm_pool *pool);
-
-/* Of the process, before and after those of each pool. */
-void rdm_magazines_prefork(void);
-void rdm_magazines_postfork(void);
-/* Of one pool, in the child: its other threads are gone. */
-void rdm_magazines_postfork_child(struct rdm_pool *pool);
+/* For caches.c, when the cache is nobody's: what it holds, and all of it to the depot. */
+size_t rdm_magazine_bytes(const struct rdm_cache *cache);
+void rdm_magazine_flush(struct rdm_cache *cache);
 
 #endif

@@ -87,7 +87,8 @@ __attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, s
 	return allocate(pool, size, align);
 }
 
-void *rdm_malloc(rdm_pool *pool, size_t size)
+/* Without a call where the thread has a block, with all checks where it has not. */
+static inline void *allocate_quickly(struct rdm_pool *pool, size_t size, const char *caller)
 {
 	size_t class = rdm_class_of_bytes(size);
 	void *block;
@@ -97,7 +98,12 @@ void *rdm_malloc(rdm_pool *pool, size_t size)
 		if (__builtin_expect(block != NULL, 1))
 			return begin(block, class);
 	}
-	return allocate_checked(pool, size, RDM_UNIT, "rdm_malloc");
+	return allocate_checked(pool, size, RDM_UNIT, caller);
+}
+
+void *rdm_malloc(rdm_pool *pool, size_t size)
+{
+	return allocate_quickly(pool, size, "rdm_malloc");
 }
 
 void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
@@ -108,7 +114,7 @@ void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 	/* Saturated, it is refused like any size that is too large. */
 	if (__builtin_mul_overflow(count, size, &bytes))
 		bytes = SIZE_MAX;
-	block = allocate_checked(pool, bytes, RDM_UNIT, "rdm_calloc");
+	block = allocate_quickly(pool, bytes, "rdm_calloc");
 	if (block)
 		memset(block, 0, bytes);
 	return block;

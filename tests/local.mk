@@ -23,7 +23,9 @@ check_PROGRAMS = \
 	tests/unit/written \
 	tests/unit/merge \
 	tests/unit/rails \
+	tests/unit/progress \
 	tests/unit/regions \
+	tests/unit/reserve \
 	tests/unit/resize \
 	tests/unit/tools \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
@@ -95,6 +97,10 @@ tests_fork_device_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGE
 tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_je_xallocx -Wl,--wrap=rdm_slabs_carve
 tests_unit_resize_LDADD = $(STEP_TEST_LIBS)
+tests_unit_progress_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=madvise -Wl,--wrap=mprotect -Wl,--wrap=pthread_create
+tests_unit_reserve_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
