@@ -103,6 +103,7 @@ class Bench:
                 self.absent[subject.name] = why
                 self.say("absent: %s: %s" % (subject.name, why))
             else:
+                self.say("%s %s" % (subject.name, self.versions[subject.name]))
                 found.append(subject)
         return found
 
