@@ -138,7 +138,6 @@ int rdm_caches_open(void)
 	/* Now it is quick: there is one thread. */
 	membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
 	rdm_magazine_budget = rdm_conf()->magazine;
-	rdm_static_tls_open();
 	return pthread_key_create(&key, leave_registry);
 }
 

@@ -11,6 +11,14 @@
 #define FIRST_BYTES ((size_t)16 << 10)
 
 size_t rdm_magazine_budget;
+struct rdm_quick rdm_quick;
+
+void rdm_magazine_quicken(size_t reserve)
+{
+	if (rdm_quick.reach || !rdm_static_tls_open())
+		return;
+	rdm_quick = (struct rdm_quick){ .classes = RDM_CLASS_MAX, .reach = reserve };
+}
 
 static size_t allowance(const struct rdm_stack *stack)
 {
@@ -107,9 +115,9 @@ static void spill(struct rdm_stack *stack, struct chores *chores)
 
 static struct rdm_cache *cache_of(struct rdm_pool *pool)
 {
-	struct rdm_cache *hot = rdm_cache_hot();
+	struct rdm_cache *hot = rdm_quick.reach ? rdm_cache_hot() : rdm_magazine_tls.hot;
 
-	return hot && hot->home == pool ? hot : rdm_caches_of(pool);
+	return hot->home == pool ? hot : rdm_caches_of(pool);
 }
 
 /* For blocks that no cache takes. */

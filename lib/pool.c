@@ -122,6 +122,7 @@ static int open_pool(struct rdm_pool *pool)
 		error = rdm_slabs_open_reserve();
 	if (error)
 		return error;
+	rdm_magazine_quicken(rdm_reserve_size());
 	rdm_slabs_init(&pool->slabs, pool);
 	error = rdm_arena_init(&pool->arena, &pool->slabs);
 	if (error) {

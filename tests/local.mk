@@ -47,6 +47,10 @@ check_PROGRAMS = \
 	tests/faults/address_space \
 	tests/faults/exhausted \
 	tests/load/dlopen \
+	tests/magazine/bad_free \
+	tests/magazine/bound \
+	tests/magazine/classes \
+	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow
 dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
@@ -68,6 +72,8 @@ tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
 tests_property_carve_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_property_carve_LDADD = $(STEP_TEST_LIBS)
+tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
+tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
 tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)
