@@ -69,13 +69,14 @@ def _bars(found):
     points = []
     for subject, measured in found.items():
         for case, ns in measured:
-            points.append("'%s, %s' %g" % (subject, cases.size_name(case.size), ns))
+            label = '"%s, %s"' % (subject, cases.size_name(case.size))
+            points.append("%s %g %d" % (label, ns / 1e6, int(_colour(subject)[1:], 16)))
     script = _data("d", points)
     script += "set style fill solid 0.8\nset boxwidth 0.6\nunset key\n"
-    script += "set xtics rotate by -25 noenhanced\n"
+    script += "set xtics rotate by -25 noenhanced scale 0\nset ylabel 'ms'\n"
     # A box needs a floor that a logarithmic axis has not got.
-    script += "set yrange [%g:*]\n" % (min(ns for m in found.values() for _, ns in m) / 3)
-    return script + "plot $d using 0:2:xtic(1) with boxes lc rgb '%s'\n" % COLOURS[0]
+    script += "set yrange [%g:*]\n" % (min(ns for m in found.values() for _, ns in m) / 3e6)
+    return script + "plot $d using 0:2:3:xtic(1) with boxes lc rgb variable\n"
 
 
 def draw(results, directory, say):
