@@ -15,6 +15,7 @@ LIB_SOURCES = \
 	lib/emap.c lib/emap.h \
 	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
+	lib/growth.c lib/growth.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \
