@@ -25,6 +25,7 @@ dist_man_MANS = \
 	man/rdm_regions_export.3 \
 	man/rdm_regions_resolve.3 \
 	man/rdm_sge.3 \
+	man/rdm_thread_flush.3 \
 	man/rdm_usable_size.3 \
 	man/rdm_version.3
 

@@ -51,6 +51,9 @@ check_PROGRAMS = \
 	tests/magazine/bound \
 	tests/magazine/classes \
 	tests/magazine/drain \
+	tests/magazine/fork \
+	tests/magazine/live \
+	tests/magazine/membarrier \
 	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow
