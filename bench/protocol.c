@@ -3,7 +3,7 @@
  * What bench/run says to a worker, and what it answers, a line each; every
  * request may be answered by "none WHY":
  *
- *	(at the start)                  hello NAME VERSION
+ *	(at the start)                  hello NAME WORK,WORK... VERSION
  *	set WORK SIZE THREADS SLABS     ok
  *	run OPERATIONS                  ns NANOSECONDS OPERATIONS
  *	count OPERATIONS                counted OPERATIONS
@@ -165,6 +165,14 @@ static bool answer(const char *line)
 	return true;
 }
 
+static void say_hello(void)
+{
+	ANSWER("hello %s ", subject->name);
+	for (const struct bench_work *w = subject->works; w->name; w++)
+		ANSWER("%s,", w->name);
+	ANSWER("%s %s\n", subject->live ? "live" : "", subject->version());
+}
+
 int bench_main(const struct bench_subject *the_subject)
 {
 	char line[256];
@@ -185,7 +193,7 @@ int bench_main(const struct bench_subject *the_subject)
 		ANSWER("none %s\n", why);
 		return 0;
 	}
-	ANSWER("hello %s %s\n", subject->name, subject->version());
+	say_hello();
 	while (fgets(line, sizeof(line), stdin) && answer(line))
 		;
 	unset();

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "config.h"
 
+#include "ring.h"
 #include "worker.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,7 +161,8 @@ struct crew {
 	bench_loop *loop;
 	void (*begin)(void);
 	void (*end)(void);
-	pthread_barrier_t barrier;
+	unsigned size;
+	_Atomic(unsigned) arrived;
 };
 
 struct member {
@@ -189,6 +192,15 @@ static void timed(struct bench_thread *thread, bench_loop *loop)
 	thread->end = bench_now();
 }
 
+/* All leave at once: a barrier that sleeps would wake one after the other. */
+static void meet(struct crew *crew)
+{
+	unsigned all = (atomic_fetch_add(&crew->arrived, 1) / crew->size + 1) * crew->size;
+
+	for (unsigned spins = 0; atomic_load(&crew->arrived) < all;)
+		bench_relax(&spins);
+}
+
 static void *work(void *arg)
 {
 	struct member *member = arg;
@@ -199,9 +211,9 @@ static void *work(void *arg)
 	if (crew->begin)
 		crew->begin();
 	warm_up(thread, crew->loop);
-	pthread_barrier_wait(&crew->barrier);
+	meet(crew);
 	timed(thread, crew->loop);
-	pthread_barrier_wait(&crew->barrier);
+	meet(crew);
 	if (crew->end)
 		crew->end();
 	return NULL;
@@ -211,9 +223,11 @@ void bench_threads(const struct bench_case *c, bench_loop *loop, uint64_t operat
 		   uint64_t *done, void (*begin)(void), void (*end)(void))
 {
 	static struct member member[THREADS_MAX];
-	struct crew crew = { .loop = loop, .begin = begin, .end = end };
+	struct crew crew = { .loop = loop, .begin = begin, .end = end, .size = c->threads };
 	uint64_t first = UINT64_MAX, last = 0;
 
+	if (c->threads > THREADS_MAX)
+		bench_die("%u threads are too many", c->threads);
 	if (c->threads == 1) {
 		struct bench_thread thread = { .c = c, .operations = operations };
 
@@ -225,7 +239,6 @@ void bench_threads(const struct bench_case *c, bench_loop *loop, uint64_t operat
 		*done = thread.operations;
 		return;
 	}
-	pthread_barrier_init(&crew.barrier, NULL, c->threads);
 	for (unsigned i = 0; i < c->threads; i++) {
 		member[i] = (struct member){ .crew = &crew };
 		member[i].thread =
@@ -240,7 +253,6 @@ void bench_threads(const struct bench_case *c, bench_loop *loop, uint64_t operat
 		if (member[i].thread.end > last)
 			last = member[i].thread.end;
 	}
-	pthread_barrier_destroy(&crew.barrier);
 	*ns = last - first;
 	*done = member[0].thread.operations;
 }

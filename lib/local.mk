@@ -8,6 +8,7 @@ LIB_SOURCES = \
 	lib/arena_config.h \
 	lib/audit.c \
 	lib/bits.c lib/bits.h \
+	lib/caches.c lib/caches.h \
 	lib/carve.c \
 	lib/conf.c lib/conf.h \
 	lib/depot.c lib/depot.h \

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bits.h"
+#include "caches.h"
 #include "conf.h"
 #include "fork.h"
 #include "live.h"
@@ -121,6 +122,7 @@ static int open_pool(struct rdm_pool *pool)
 		error = rdm_slabs_open_reserve();
 	if (error)
 		return error;
+	rdm_magazine_quicken(rdm_reserve_size());
 	rdm_slabs_init(&pool->slabs, pool);
 	error = rdm_arena_init(&pool->arena, &pool->slabs);
 	if (error) {
@@ -174,7 +176,7 @@ static int return_everything(struct rdm_pool *pool)
 {
 	int error;
 
-	rdm_magazines_forget(pool);
+	rdm_caches_forget(pool);
 	rdm_arena_reset(&pool->arena);
 	rdm_arena_purge(&pool->arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
@@ -188,7 +190,7 @@ static void end_inheritance(struct rdm_pool *pool)
 {
 	if (!atomic_load(&pool->inherited))
 		return;
-	rdm_magazines_adopt(pool);
+	rdm_caches_adopt(pool);
 	atomic_store(&pool->inherited, false);
 }
 
@@ -221,7 +223,7 @@ int rdm_pool_destroy(rdm_pool *pool)
 	if (error)
 		return rdm_quiesce_leave(EBUSY);
 	rdm_arena_destroy(&pool->arena);
-	rdm_magazines_close(pool);
+	rdm_caches_close(pool);
 	unlist(pool);
 	atomic_store(&pool->magic, 0);
 	rdm_slabs_destroy(&pool->slabs);
@@ -452,7 +454,7 @@ static bool trim_idle(struct rdm_pool *pool)
 /* Finds room in what threads and empty slabs hold. `error` is why no slab could be made, 0: none was. */
 static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, int error)
 {
-	rdm_magazines_drain(pool);
+	rdm_caches_drain(pool);
 	rdm_arena_purge(&pool->arena);
 	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
@@ -469,7 +471,7 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	if (generation != rdm_pool_generation(pool))
 		return 0;
 	/* Small runs that nobody uses may add up to the large one that is missing. */
-	rdm_magazines_drain_depot(pool);
+	rdm_caches_drain_depot(pool);
 	rdm_arena_purge(&pool->arena);
 	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
@@ -583,7 +585,7 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 		return -1;
 	if (atomic_load(&pool->inherited))
 		return rdm_quiesce_leave(refuse_inherited(pool));
-	rdm_magazines_drain(pool);
+	rdm_caches_drain(pool);
 	rdm_arena_purge(&pool->arena);
 	error = rdm_slabs_trim(&pool->slabs, keep);
 	change_regions(pool);

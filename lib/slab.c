@@ -121,10 +121,8 @@ static int cover(struct rdm_slab_set *set, size_t granule)
 	if (granule < set->index.granules)
 		return 0;
 	error = rdm_slab_index_make(&wider, granule);
-	if (error) {
-		rdm_log(RDM_LOG_ERROR, "no memory for the index of a pool's slabs");
+	if (error)
 		return error;
-	}
 	pthread_mutex_lock(&set->lock);
 	rdm_slab_index_widen(&set->index, &wider);
 	pthread_mutex_unlock(&set->lock);
@@ -245,19 +243,22 @@ static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, s
 	return 0;
 }
 
-/* Tables beside the reserve, and memory. `error` as rdm_prepare_map(). */
+/* Tables beside the reserve, and memory. 0 or errno as rdm_prepare_map(). */
 static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
 {
+	enum rdm_log_level level = last_try ? RDM_LOG_ERROR : RDM_LOG_INFO;
 	int error = cover(set, rdm_slab_granule(run->slab[run->count - 1]));
 
 	if (!error)
 		error = rdm_state_cover(run->base + run->bytes);
 	if (!error)
 		error = rdm_emap_cover(run->base, run->bytes);
-	if (!error)
-		error = rdm_prepare_map(run->base, run->bytes, run->slab[0]->length, &set->kind,
-					last_try ? RDM_LOG_ERROR : RDM_LOG_INFO);
-	return error;
+	if (error) {
+		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
+			run->bytes >> 20);
+		return error;
+	}
+	return rdm_prepare_map(run->base, run->bytes, run->slab[0]->length, &set->kind, level);
 }
 
 /* Nothing is registered. */

@@ -23,7 +23,9 @@ check_PROGRAMS = \
 	tests/unit/written \
 	tests/unit/merge \
 	tests/unit/rails \
+	tests/unit/progress \
 	tests/unit/regions \
+	tests/unit/reserve \
 	tests/unit/resize \
 	tests/unit/tools \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
@@ -45,6 +47,10 @@ check_PROGRAMS = \
 	tests/faults/address_space \
 	tests/faults/exhausted \
 	tests/load/dlopen \
+	tests/magazine/bad_free \
+	tests/magazine/bound \
+	tests/magazine/classes \
+	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow
 dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
@@ -66,6 +72,8 @@ tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
 tests_property_carve_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_property_carve_LDADD = $(STEP_TEST_LIBS)
+tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
+tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
 tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)
@@ -95,6 +103,10 @@ tests_fork_device_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGE
 tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_je_xallocx -Wl,--wrap=rdm_slabs_carve
 tests_unit_resize_LDADD = $(STEP_TEST_LIBS)
+tests_unit_progress_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=madvise -Wl,--wrap=mprotect -Wl,--wrap=pthread_create
+tests_unit_reserve_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
@@ -120,6 +132,7 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/readme/run
+dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
+EXTRA_DIST += tests/bench/check.py
 
 include tests/vm/local.mk

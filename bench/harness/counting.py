@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """
-Instructions, by callgrind: each case is run with two numbers of operations, and
-what the greater took more is divided by the operations that it did more. So
-everything that does not belong to an operation falls out.
+Instructions, by callgrind: those of many operations, less those of none, less what
+the bench's own loop takes around nothing (bench/subjects/floor.c).
 """
 
 import glob
@@ -10,9 +9,10 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import cases, timing
+from . import cases, subjects, timing
 from .worker import Gone, Refused, Worker
 
 
@@ -22,45 +22,60 @@ class Counting:
         self.plan = plan
         self.clock = clock
         self.say = say
+        self.floor = {}  # instructions of an operation, by work
 
-    def measure(self, results, subjects):
+    def measure(self, results, found):
         """Sets the instructions of each result that can have them."""
         if not shutil.which("valgrind"):
-            self.say("no instructions: valgrind is not installed")
+            self.say("  not counted: valgrind is not installed")
             return
-        todo = [(s, self._of(s, results)) for s in subjects]
-        todo = [(s, of) for s, of in todo if of]
+        todo = [(s, self._of(s, results)) for s in found]
+        counted = {r.case.work: r.case for _, of in todo for r in of}
+        floor = [timing.Result(case, subjects.FLOOR.name) for case in counted.values()]
+        self._subject(subjects.FLOOR, floor)
+        self.floor = {r.case.work: r.instructions for r in floor}
+        if None in self.floor.values():
+            self.say("  not counted: the floor was not")
+            return
+        # Whoever takes long comes last, in case time runs out.
+        todo = sorted([(s, of) for s, of in todo if of], key=self._cost)
         with ThreadPoolExecutor(cases.cpus()) as pool:
             for _ in pool.map(lambda job: self._subject(*job), todo):
                 pass
 
     @staticmethod
-    def _of(subject, results):
-        return [
+    def _cost(entry):
+        subject, results = entry
+        ns = [r.ns for r in results if r.case.work == "pair"]
+        return not subject.name.startswith("rdmalloc"), sum(ns)
+
+    def _of(self, subject, results):
+        found = [
             r
             for r in results
             if r.subject == subject.name
             and r.case.work in cases.COUNTED
             and r.case.threads == 1
             and r.turns
+            and (self.plan.count_heavy or not r.case.slow_to_set_up())
         ]
+        return sorted(found, key=lambda r: cases.COUNTED.index(r.case.work))
 
     def _subject(self, subject, results):
         with tempfile.TemporaryDirectory(prefix="rdmalloc-bench-") as directory:
             try:
+                begin = time.monotonic()
                 self._count_all(subject, results, directory)
+                self.say("  %s: counted in %.1f s" % (subject.name, time.monotonic() - begin))
             except (Gone, Refused) as error:
-                self.say("no instructions of %s: %s" % (subject.name, error))
-
-    def _timeout(self):
-        return max(1.0, min(300.0, self.clock.left()))
+                self.say("  %s: no more instructions: %s" % (subject.name, error))
 
     def _count_all(self, subject, results, directory):
         out = os.path.join(directory, "out")
         command = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no"]
         command += ["--callgrind-out-file=" + out, *self.bench.command(subject)]
-        work = Worker(command, self.bench.environment(subject), self.bench.errors,
-                      self._timeout())
+        env = self.bench.environment(subject)
+        work = Worker(command, env, self.bench.errors, self.clock.timeout())
         try:
             for result in results:
                 if self.clock.left() <= 0:
@@ -70,21 +85,20 @@ class Counting:
             work.close()
 
     def _count(self, work, result, out):
-        few = self.plan.pairs // 2 if result.case.work != "key" else 2 * self.plan.pairs
         try:
-            work.set(result.case, self._timeout())
-            a, done_a = self._dump(work, few, out)
-            b, done_b = self._dump(work, 2 * few, out)
-            work.unset(self._timeout())
+            work.set(result.case, self.clock.timeout())
+            none, _ = self._dump(work, 0, out)
+            total, done = self._dump(work, self.plan.count[result.case.work], out)
+            work.unset(self.clock.timeout())
         except Refused as error:
-            self.say("%s, %s: no instructions: %s" % (result.case, result.subject, error))
+            self.say("  %s, %s: not counted: %s" % (result.subject, result.case, error))
             return
-        if done_b > done_a:
-            result.instructions = (b - a) / (done_b - done_a)
+        if done:
+            result.instructions = (total - none) / done - self.floor.get(result.case.work, 0)
 
     def _dump(self, work, operations, out):
         """Instructions of a run, and what it did."""
-        done = int(work.ask("count %d" % operations, "counted", self._timeout()))
+        done = int(work.ask("count %d" % operations, "counted", self.clock.timeout()))
         total = 0
         for name in glob.glob(out + "*"):
             with open(name, encoding="utf-8") as dump:

@@ -3,6 +3,7 @@
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 
 from . import worker
@@ -40,11 +41,26 @@ SUBJECTS = [
     Subject("register-fork", "register-fork", "the same with madvise(MADV_DONTFORK)"),
     Subject("register-verbs", "register-verbs", "malloc and ibv_reg_mr for each buffer"),
     Subject("register-verbs-fork", "register-verbs-fork", "the same after ibv_fork_init"),
-    Subject("arena-map", "arena-map", "one registered arena and a map of its free pieces"),
+    Subject("arena-map", "arena-map", "one registered arena, keys from a sorted map under a lock"),
     Subject("empty", "empty", "a call that does nothing; fork() of a process that has nothing"),
     Subject("bare", "bare", "the kernel's own: populate and pin; populate and fill"),
     Subject("pinned", "pinned", "memory pinned without DONTFORK: the kernel copies it"),
 ]
+QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "check": False}
+
+# Not measured beside the others: its instructions are taken off theirs.
+FLOOR = Subject("floor", "floor", "the bench's own loops")
+
+
+def version_of(library):
+    """Of the package that it is from; where there is none, the file's name must do."""
+    name = os.path.basename(library)
+    try:
+        owner = subprocess.run(["dpkg-query", "-S", library], **QUIET).stdout.split(": ")[0]
+        shown = ["dpkg-query", "-W", "-f", "${Version}", owner]
+        return subprocess.run(shown, **QUIET).stdout or name
+    except OSError:
+        return name
 
 
 class Bench:
@@ -55,6 +71,7 @@ class Bench:
         self.say = say
         self.errors = errors
         self.versions = {}
+        self.works = {}  # that a subject has, by its name
         self.absent = {}
         with open(os.path.join(build, "bench", "built.json"), encoding="utf-8") as built:
             self.built = json.load(built)
@@ -86,6 +103,7 @@ class Bench:
                 self.absent[subject.name] = why
                 self.say("absent: %s: %s" % (subject.name, why))
             else:
+                self.say("%s %s" % (subject.name, self.versions[subject.name]))
                 found.append(subject)
         return found
 
@@ -96,7 +114,8 @@ class Bench:
             work = self.start(subject, timeout)
         except (worker.Gone, worker.Refused) as error:
             return str(error)
-        self.versions[subject.name] = work.version.partition(" ")[2]
+        self.versions[subject.name] = work.version
+        self.works[subject.name] = work.works
         maps = work.maps()
         work.close()
         if subject.preload:
@@ -104,5 +123,5 @@ class Bench:
             files = [f for f in files if f.split("/")[-1].startswith(subject.preload)]
             if not files:
                 return "%s is not installed (Debian: %s)" % (subject.preload, subject.package)
-            self.versions[subject.name] = os.path.basename(files[0])
+            self.versions[subject.name] = version_of(files[0])
         return None

@@ -27,7 +27,8 @@ class Worker:
             stderr=errors,
         )
         try:
-            self.version = self._answer("hello", timeout)
+            _, works, self.version = self._answer("hello", timeout).split(" ", 2)
+            self.works = set(works.split(","))
         except (Gone, Refused):
             self.close()
             raise

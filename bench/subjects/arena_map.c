@@ -28,8 +28,8 @@
 
 #define PIECE ((size_t)2 << 20)
 #define SMALLEST 64
-/* A batch of 1,024, or a ring of blocks between two threads. */
-#define BLOCKS 1040
+/* A ring of blocks between two threads, and a few on their way. */
+#define IN_FLIGHT 272
 /* GiB that an arena can have. */
 #define SLOTS 16
 
@@ -176,9 +176,21 @@ static const char *arena_open(size_t size, size_t blocks)
 	return bench_why("an arena of %zu bytes: %s", length, strerror(error));
 }
 
+/* All of it is pinned, so it is no larger than it must be. */
+static size_t most_blocks(const char *work)
+{
+	unsigned batch;
+
+	if (sscanf(work, "batch%u", &batch) == 1)
+		return batch;
+	return strcmp(work, "crossthread") ? 1 : IN_FLIGHT;
+}
+
 static const char *subject_case(const struct bench_case *c)
 {
-	return strcmp(c->work, "key") ? arena_open(c->size, BLOCKS) : NULL;
+	if (!strcmp(c->work, "key"))
+		return NULL;
+	return arena_open(c->size, c->threads * most_blocks(c->work));
 }
 
 static void subject_case_end(const struct bench_case *c)
