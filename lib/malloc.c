@@ -34,27 +34,43 @@ static inline void *begin(void *block, size_t class)
 	return block;
 }
 
+/* NULL: *want says what is missing. */
+static void *take_from_arena(struct rdm_pool *pool, size_t size, size_t align,
+			     struct rdm_want *want)
+{
+	unsigned state;
+	void *block;
+
+	*want = (struct rdm_want){ .size = 1, .align = align };
+	if (atomic_load_explicit(&pool->inherited, memory_order_relaxed))
+		return NULL;
+	block = rdm_arena_alloc(&pool->arena, size, align, &state, want);
+	if (block)
+		rdm_state_set(block, state);
+	return block;
+}
+
 static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align)
 {
 	for (;;) {
 		unsigned generation = rdm_pool_generation(pool);
 		struct rdm_want want;
-		unsigned state;
-		void *block;
+		void *block = take_from_arena(pool, size, align, &want);
+		int error;
 
-		if (atomic_load_explicit(&pool->inherited, memory_order_relaxed))
-			want = (struct rdm_want){ .size = 1, .align = align };
-		else if ((block = rdm_arena_alloc(&pool->arena, size, align, &state, &want))) {
-			rdm_state_set(block, state);
+		if (block)
 			return block;
-		}
 		if (!want.size) {
 			rdm_log(RDM_LOG_ERROR, "pool %s: no memory for jemalloc's own records",
 				pool->name);
 			return fail(ENOMEM);
 		}
-		if (rdm_pool_grow(pool, &want, generation))
-			return NULL;
+		if (!rdm_pool_grow(pool, &want, generation))
+			continue;
+		error = errno;
+		/* Other threads' magazines are drained by now: maybe of a block of this class. */
+		block = take_from_arena(pool, size, align, &want);
+		return block ? block : fail(error);
 	}
 }
 

@@ -50,6 +50,7 @@ check_PROGRAMS = \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
 	tests/magazine/classes \
+	tests/magazine/drain \
 	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow
@@ -72,6 +73,8 @@ tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
 tests_property_carve_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_property_carve_LDADD = $(STEP_TEST_LIBS)
+tests_magazine_drain_SOURCES = \
+	tests/magazine/drain.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)

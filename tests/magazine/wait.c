@@ -12,7 +12,9 @@ static int disturbed(void *arg)
 	struct stress stress = {
 		.workers = STRESS_WORKERS,
 		.lives = 2,
-		.operations = T_TSAN ? 10000 : t_quick() || T_ASAN ? 100000 : 400000,
+		.operations = T_TSAN              ? 10000 :
+			      t_quick() || T_ASAN ? 100000 :
+						    400000,
 		.seed = *(uint64_t *)arg,
 	};
 	unsigned trims = 0;

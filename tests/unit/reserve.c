@@ -109,7 +109,7 @@ static void look(struct t_recorder *recorder, void *addr, size_t length)
 	T_CHECK(is_caller || signals_are_blocked());
 	for (size_t at = 0; at < length; at += t_page())
 		for (size_t in = 0; in < t_page(); in += 64)
-			T_CHECK(!((volatile char *)addr)[at + in]);
+			T_CHECK(!__atomic_load_n((char *)addr + at + in, __ATOMIC_RELAXED));
 }
 
 static void begin(unsigned backing, unsigned rails)
