@@ -147,3 +147,4 @@ dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 include tests/vm/local.mk
+include tests/instructions/local.mk
