@@ -103,6 +103,7 @@ class Plan:
     bare_threads: list
     count: dict  # operations under callgrind, by work
     count_heavy: bool
+    count_each: float  # seconds of one subject
     count_seconds: float  # of all subjects
     seconds: float  # in all; what is not done by then is not measured
 
@@ -120,11 +121,12 @@ FULL = Plan(
     budget_ns=1_500_000_000,
     heavy_rounds=5,
     alone_rounds=5,
-    alone_turns=5,
+    alone_turns=3,
     alone_budget_ns=20_000_000_000,
     bare_threads=powers_of_two(cpus()),
     count={"pair": 2048, "batch32": 2048, "batch1024": 4096, "key": 4096},
     count_heavy=True,
+    count_each=60,
     count_seconds=1000,
     seconds=3600,
 )

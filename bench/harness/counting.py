@@ -75,30 +75,32 @@ class Counting:
         command = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no"]
         command += ["--callgrind-out-file=" + out, *self.bench.command(subject)]
         env = self.bench.environment(subject)
-        work = Worker(command, env, self.bench.errors, self.clock.timeout())
+        clock = timing.Clock(self.plan.count_each, self.clock)
+        work = Worker(command, env, self.bench.errors, clock.timeout())
         try:
             for result in results:
-                if self.clock.left() <= 0:
+                if clock.left() <= 0:
                     raise Gone(timing.OUT_OF_TIME)
-                self._count(work, result, out)
+                self._count(work, result, out, clock)
         finally:
             work.close()
 
-    def _count(self, work, result, out):
+    def _count(self, work, result, out, clock):
         try:
-            work.set(result.case, self.clock.timeout())
-            none, _ = self._dump(work, 0, out)
-            total, done = self._dump(work, self.plan.count[result.case.work], out)
-            work.unset(self.clock.timeout())
+            work.set(result.case, clock.timeout())
+            none, _ = self._dump(work, 0, out, clock)
+            total, done = self._dump(work, self.plan.count[result.case.work], out, clock)
+            work.unset(clock.timeout())
         except Refused as error:
             self.say("  %s, %s: not counted: %s" % (result.subject, result.case, error))
             return
         if done:
             result.instructions = (total - none) / done - self.floor.get(result.case.work, 0)
 
-    def _dump(self, work, operations, out):
+    @staticmethod
+    def _dump(work, operations, out, clock):
         """Instructions of a run, and what it did."""
-        done = int(work.ask("count %d" % operations, "counted", self.clock.timeout()))
+        done = int(work.ask("count %d" % operations, "counted", clock.timeout()))
         total = 0
         for name in glob.glob(out + "*"):
             with open(name, encoding="utf-8") as dump:
