@@ -26,9 +26,9 @@ static inline struct rdm_slab *rdm_keymap_at(uintptr_t distance)
 
 static inline struct rdm_slab *rdm_keymap_slab(const void *p)
 {
-	if (!rdm_reserve_has(p))
-		return NULL;
-	return rdm_keymap_at(rdm_reserve_distance(p));
+	uintptr_t distance;
+
+	return rdm_reserve_find(p, &distance) ? rdm_keymap_at(distance) : NULL;
 }
 
 /* 0 or an errno value. */

@@ -8,12 +8,14 @@ LIB_SOURCES = \
 	lib/arena_config.h \
 	lib/audit.c \
 	lib/bits.c lib/bits.h \
+	lib/caches.c lib/caches.h \
 	lib/carve.c \
 	lib/conf.c lib/conf.h \
 	lib/depot.c lib/depot.h \
 	lib/emap.c lib/emap.h \
 	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
+	lib/growth.c lib/growth.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \

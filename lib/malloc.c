@@ -34,43 +34,27 @@ static inline void *begin(void *block, size_t class)
 	return block;
 }
 
-/* NULL: *want says what is missing. */
-static void *take_from_arena(struct rdm_pool *pool, size_t size, size_t align,
-			     struct rdm_want *want)
-{
-	unsigned state;
-	void *block;
-
-	*want = (struct rdm_want){ .size = 1, .align = align };
-	if (atomic_load_explicit(&pool->inherited, memory_order_relaxed))
-		return NULL;
-	block = rdm_arena_alloc(&pool->arena, size, align, &state, want);
-	if (block)
-		rdm_state_set(block, state);
-	return block;
-}
-
 static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align)
 {
-	for (;;) {
+	for (unsigned attempt = 0;; attempt++) {
 		unsigned generation = rdm_pool_generation(pool);
 		struct rdm_want want;
-		void *block = take_from_arena(pool, size, align, &want);
-		int error;
+		unsigned state;
+		void *block;
 
-		if (block)
+		if (atomic_load_explicit(&pool->inherited, memory_order_relaxed))
+			want = (struct rdm_want){ .size = 1, .align = align };
+		else if ((block = rdm_arena_alloc(&pool->arena, size, align, &state, &want))) {
+			rdm_state_set(block, state);
 			return block;
+		}
 		if (!want.size) {
 			rdm_log(RDM_LOG_ERROR, "pool %s: no memory for jemalloc's own records",
 				pool->name);
 			return fail(ENOMEM);
 		}
-		if (!rdm_pool_grow(pool, &want, generation))
-			continue;
-		error = errno;
-		/* Other threads' magazines are drained by now: maybe of a block of this class. */
-		block = take_from_arena(pool, size, align, &want);
-		return block ? block : fail(error);
+		if (rdm_pool_grow(pool, &want, generation, attempt))
+			return NULL;
 	}
 }
 
@@ -103,17 +87,24 @@ __attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, s
 	return allocate(pool, size, align);
 }
 
-void *rdm_malloc(rdm_pool *pool, size_t size)
+/* Without a call where the thread has a block, with all checks where it has not. */
+__attribute__((always_inline)) static inline void *allocate_quickly(struct rdm_pool *pool,
+								    size_t size, const char *caller)
 {
 	size_t class = rdm_class_of_bytes(size);
 	void *block;
 
-	if (__builtin_expect(class <= RDM_CLASS_MAX, 1)) {
+	if (__builtin_expect(class <= rdm_quick.classes, 1)) {
 		block = rdm_magazine_pop(pool, class);
 		if (__builtin_expect(block != NULL, 1))
 			return begin(block, class);
 	}
-	return allocate_checked(pool, size, RDM_UNIT, "rdm_malloc");
+	return allocate_checked(pool, size, RDM_UNIT, caller);
+}
+
+void *rdm_malloc(rdm_pool *pool, size_t size)
+{
+	return allocate_quickly(pool, size, "rdm_malloc");
 }
 
 void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
@@ -124,7 +115,7 @@ void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 	/* Saturated, it is refused like any size that is too large. */
 	if (__builtin_mul_overflow(count, size, &bytes))
 		bytes = SIZE_MAX;
-	block = allocate_checked(pool, bytes, RDM_UNIT, "rdm_calloc");
+	block = allocate_quickly(pool, bytes, "rdm_calloc");
 	if (block)
 		memset(block, 0, bytes);
 	return block;
@@ -191,26 +182,31 @@ static inline void end(struct rdm_pool *pool, void *ptr, size_t class)
 		give_back(pool, ptr, class);
 }
 
-__attribute__((noinline, cold)) static void free_rest(void *ptr)
+/* With all checks, and any kind of block. */
+__attribute__((noinline)) static void free_slowly(void *ptr)
 {
-	unsigned state = rdm_keymap_slab(ptr) ? rdm_state_peek(ptr) : 0;
+	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	unsigned state = slab ? rdm_state_peek(ptr) : 0;
 	int saved = errno;
 
 	if (!ptr)
 		return;
-	if (!(state & RDM_STATE_DIRECT))
+	if (!state)
 		die_of("rdm_free", ptr);
 	rdm_state_set(ptr, 0);
-	rdm_arena_free(ptr, state);
+	if (state & RDM_STATE_DIRECT)
+		rdm_arena_free(ptr, state);
+	else
+		give_back(slab->pool, ptr, state);
 	errno = saved;
 }
 
-/* Whoever has a block has seen the reserve's size, and there is a slab where a state is. */
+/* Whoever has a block has seen that the reserve is open, and there is a slab where a state is. */
 void rdm_free(void *ptr)
 {
 	uintptr_t distance = rdm_reserve_distance(ptr);
 
-	if (__builtin_expect(distance < rdm_reserve.size, 1)) {
+	if (__builtin_expect(distance < rdm_quick.reach, 1)) {
 		size_t state = rdm_state_take(distance);
 
 		if (__builtin_expect((int8_t)state > 0, 1)) {
@@ -218,7 +214,7 @@ void rdm_free(void *ptr)
 			return;
 		}
 	}
-	free_rest(ptr);
+	free_slowly(ptr);
 }
 
 __attribute__((noinline, cold)) static void free_other(void *ptr, size_t size)
@@ -241,7 +237,7 @@ void rdm_free_sized(void *ptr, size_t size)
 	uintptr_t distance = rdm_reserve_distance(ptr);
 	size_t class = rdm_class_of_bytes(size);
 
-	if (__builtin_expect(distance < rdm_reserve.size && rdm_state_end(distance, class), 1)) {
+	if (__builtin_expect(distance < rdm_quick.reach && rdm_state_end(distance, class), 1)) {
 		end(rdm_keymap_at(distance)->pool, ptr, class);
 		return;
 	}
@@ -327,25 +323,31 @@ rdm_pool *rdm_pool_of(const void *ptr)
 	return slab ? slab->set->pool : fail(EINVAL);
 }
 
+__attribute__((noinline, cold)) static int fail_key(const struct rdm_slab *slab,
+						    const struct rdm_key *key)
+{
+	if (!slab || !key)
+		errno = EINVAL;
+	else
+		errno = atomic_load(&slab->pool->inherited) ? ECHILD : ENOENT;
+	return -1;
+}
+
 int rdm_key(const void *ptr, int rail, struct rdm_key *key)
 {
 	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
 	const struct rdm_mr *mr;
 
-	if (!slab || !key) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (rail < 0 || rail >= RDM_RAILS_MAX ||
-	    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) & (1U << rail))) {
-		errno = atomic_load(&slab->set->pool->inherited) ? ECHILD : ENOENT;
-		return -1;
-	}
-	mr = &slab->mr[rail];
-	*key = (struct rdm_key){ .lkey = mr->lkey,
-				 .rkey = mr->rkey,
-				 .base = slab->base,
-				 .length = slab->length,
-				 .handle = mr->handle };
+	if (__builtin_expect(!slab || !key || (unsigned)rail >= RDM_RAILS_MAX, 0))
+		return fail_key(slab, key);
+	if (__builtin_expect(
+		    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) >> rail & 1), 0))
+		return fail_key(slab, key);
+	mr = &slab->mr[(unsigned)rail];
+	key->lkey = mr->lkey;
+	key->rkey = mr->rkey;
+	key->base = slab->base;
+	key->length = slab->length;
+	key->handle = mr->handle;
 	return 0;
 }

@@ -130,7 +130,7 @@ int rdm_reserve_open(size_t *size)
 
 	if (!base)
 		return ENOMEM;
-	rdm_reserve.base = (uintptr_t)base;
+	__atomic_store_n(&rdm_reserve.base, (uintptr_t)base, __ATOMIC_RELAXED);
 	opened = *size;
 	error = mark_dontfork(base, *size);
 	if (!error)
@@ -150,7 +150,7 @@ void rdm_reserve_publish(void)
 void rdm_reserve_close(void)
 {
 	munmap((void *)rdm_reserve.base, opened);
-	rdm_reserve.base = 0;
+	__atomic_store_n(&rdm_reserve.base, 0, __ATOMIC_RELAXED);
 	opened = 0;
 	rdm_sidetable_unmap(&taken_table);
 	rdm_sidetable_unmap(&kept_table);

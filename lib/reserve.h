@@ -19,7 +19,7 @@
 #define RDM_GRANULE_SHIFT 21
 #define RDM_GRANULE ((size_t)1 << RDM_GRANULE_SHIFT)
 
-/* Read by every free: plain, so that the compiler can use it where it lies. */
+/* Not _Atomic: frees, which come after both, let the CPU use them where they lie. */
 struct rdm_reserve {
 	uintptr_t base; /* does not change after size is there */
 	size_t size;    /* 0 until the tables beside the reserve are there, too */
@@ -31,18 +31,27 @@ static inline size_t rdm_reserve_size(void)
 	return __atomic_load_n(&rdm_reserve.size, __ATOMIC_ACQUIRE);
 }
 
-/* How far p is from the start; less than the size for what is in the reserve. */
+/* How far p is from the start, for who has a pointer into the reserve or has looked at its size. */
 static inline uintptr_t rdm_reserve_distance(const void *p)
 {
 	return (uintptr_t)p - rdm_reserve.base;
 }
 
-static inline bool rdm_reserve_has(const void *p)
+/* The same for any address at any time. False: it is not in the reserve. */
+static inline bool rdm_reserve_find(const void *p, uintptr_t *distance)
 {
 	/* The size first: it is published last. */
 	size_t size = rdm_reserve_size();
 
-	return size && rdm_reserve_distance(p) < size;
+	*distance = (uintptr_t)p - __atomic_load_n(&rdm_reserve.base, __ATOMIC_RELAXED);
+	return *distance < size;
+}
+
+static inline bool rdm_reserve_has(const void *p)
+{
+	uintptr_t distance;
+
+	return rdm_reserve_find(p, &distance);
 }
 
 /* Makes the reserve and says how long it is. 0 or an errno value. */

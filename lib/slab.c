@@ -77,16 +77,13 @@ unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
 	return rails;
 }
 
-int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh)
+int rdm_slab_register(struct rdm_slab *slab, int rail)
 {
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
 	/* Paging, KSM or a fork may have undone an earlier write. */
-	if (fresh)
-		rdm_prepare_write(slab->base, slab->length);
-	else
-		rdm_prepare_dirty(slab->base, slab->length);
+	rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
 	if (error)
 		return error;
@@ -121,10 +118,8 @@ static int cover(struct rdm_slab_set *set, size_t granule)
 	if (granule < set->index.granules)
 		return 0;
 	error = rdm_slab_index_make(&wider, granule);
-	if (error) {
-		rdm_log(RDM_LOG_ERROR, "no memory for the index of a pool's slabs");
+	if (error)
 		return error;
-	}
 	pthread_mutex_lock(&set->lock);
 	rdm_slab_index_widen(&set->index, &wider);
 	pthread_mutex_unlock(&set->lock);
@@ -245,19 +240,22 @@ static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, s
 	return 0;
 }
 
-/* Tables beside the reserve, and memory. `error` as rdm_prepare_map(). */
+/* Tables beside the reserve, and memory. 0 or errno as rdm_prepare_map(). */
 static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
 {
+	enum rdm_log_level level = last_try ? RDM_LOG_ERROR : RDM_LOG_INFO;
 	int error = cover(set, rdm_slab_granule(run->slab[run->count - 1]));
 
 	if (!error)
 		error = rdm_state_cover(run->base + run->bytes);
 	if (!error)
 		error = rdm_emap_cover(run->base, run->bytes);
-	if (!error)
-		error = rdm_prepare_map(run->base, run->bytes, run->slab[0]->length, &set->kind,
-					last_try ? RDM_LOG_ERROR : RDM_LOG_INFO);
-	return error;
+	if (error) {
+		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
+			run->bytes >> 20);
+		return error;
+	}
+	return rdm_prepare_map(run->base, run->bytes, run->slab[0]->length, &set->kind, level);
 }
 
 /* Nothing is registered. */
@@ -375,7 +373,7 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 				set->rails[rail].registrar.name, max, slab->length);
 			error = EFBIG;
 		} else {
-			error = rdm_slab_register(slab, rail, false);
+			error = rdm_slab_register(slab, rail);
 		}
 		if (error)
 			break;

@@ -6,22 +6,29 @@
 
 #include "sidetable.h"
 
+/*
+ * Where the tables start in a page. A CPU that compares the lower twelve bits only
+ * takes a write to the first bytes of a block for one to a byte that lies like it.
+ */
+#define SKEW 0xa80
+
 struct rdm_state rdm_state;
 
 static struct rdm_sidetable fine_table, coarse_table;
 
 int rdm_state_open(size_t reserve)
 {
-	int error = rdm_sidetable_map(&fine_table, reserve >> RDM_UNIT_SHIFT);
+	int error = rdm_sidetable_map(&fine_table, SKEW + (reserve >> RDM_UNIT_SHIFT));
 
 	if (!error)
-		error = rdm_sidetable_map(&coarse_table, reserve >> RDM_STATE_COARSE_SHIFT);
+		error = rdm_sidetable_map(&coarse_table,
+					  SKEW + (reserve >> RDM_STATE_COARSE_SHIFT));
 	if (error) {
 		rdm_state_close();
 		return error;
 	}
-	rdm_state.fine = (_Atomic uint8_t *)fine_table.base;
-	rdm_state.coarse = (_Atomic uint8_t *)coarse_table.base;
+	rdm_state.fine = (_Atomic uint8_t *)fine_table.base + SKEW;
+	rdm_state.coarse = (_Atomic uint8_t *)coarse_table.base + SKEW;
 	rdm_state.page_shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	return 0;
 }
@@ -36,10 +43,11 @@ void rdm_state_close(void)
 int rdm_state_cover(const void *end)
 {
 	size_t distance = rdm_reserve_distance(end);
-	int error = rdm_sidetable_cover(&fine_table, distance >> RDM_UNIT_SHIFT);
+	int error = rdm_sidetable_cover(&fine_table, SKEW + (distance >> RDM_UNIT_SHIFT));
 
 	if (!error)
-		error = rdm_sidetable_cover(&coarse_table, distance >> RDM_STATE_COARSE_SHIFT);
+		error = rdm_sidetable_cover(&coarse_table,
+					    SKEW + (distance >> RDM_STATE_COARSE_SHIFT));
 	return error;
 }
 

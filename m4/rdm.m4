@@ -111,3 +111,26 @@ AC_SUBST([JEMALLOC_DIR])
 AC_SUBST([JEMALLOC_ARCHIVE])
 AC_SUBST([JEMALLOC_CPPFLAGS])
 ])
+
+# RDM_PEER(VAR, name, pkg-config-module, debian-package): nothing but the bench needs it
+AC_DEFUN([RDM_PEER], [
+PKG_CHECK_MODULES([$1], [$3], [$2_missing=],
+	[$2_missing="configure found no $3 (Debian: $4)"])
+AC_SUBST([$2_missing])
+AM_CONDITIONAL([HAVE_BENCH_$1], [test -z "$[]$2_missing"])
+])
+
+# What the bench measures beside rdmalloc, and with what it counts instructions.
+AC_DEFUN([RDM_BENCH], [
+AC_CHECK_HEADERS([valgrind/callgrind.h])
+RDM_PEER([MEMKIND], [memkind], [memkind], [libmemkind-dev])
+RDM_PEER([DPDK], [dpdk], [libdpdk], [libdpdk-dev])
+RDM_PEER([UCX], [ucx], [ucx], [libucx-dev])
+RDM_PEER([LIBFABRIC], [libfabric], [libfabric], [libfabric-dev])
+uring_missing=
+verbs_missing=
+AS_IF([test "x$with_uring" = xno], [uring_missing="configured --without-uring"])
+AS_IF([test "x$with_verbs" = xno], [verbs_missing="configured --without-verbs"])
+AC_SUBST([uring_missing])
+AC_SUBST([verbs_missing])
+])

@@ -23,7 +23,9 @@ check_PROGRAMS = \
 	tests/unit/written \
 	tests/unit/merge \
 	tests/unit/rails \
+	tests/unit/progress \
 	tests/unit/regions \
+	tests/unit/reserve tests/unit/reserve_hugetlb \
 	tests/unit/resize \
 	tests/unit/tools \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
@@ -107,6 +109,15 @@ tests_fork_device_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGE
 tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_je_xallocx -Wl,--wrap=rdm_slabs_carve
 tests_unit_resize_LDADD = $(STEP_TEST_LIBS)
+tests_unit_progress_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_SOURCES = tests/unit/reserve.c tests/fork/backing.h
+tests_unit_reserve_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=madvise -Wl,--wrap=mprotect -Wl,--wrap=pthread_create
+tests_unit_reserve_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_hugetlb_SOURCES = $(tests_unit_reserve_SOURCES)
+tests_unit_reserve_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_unit_reserve_hugetlb_LDFLAGS = $(tests_unit_reserve_LDFLAGS)
+tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
@@ -132,6 +143,8 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/readme/run
+dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
+EXTRA_DIST += tests/bench/check.py
 
 include tests/vm/local.mk
+include tests/instructions/local.mk

@@ -10,9 +10,9 @@ dist_check_SCRIPTS += tests/vm/linux-5.10 tests/vm/linux-6.1 tests/vm/linux-6.12
 endif
 
 # Not in check_PROGRAMS: that would make them tests of this machine.
-EXTRA_PROGRAMS = $(vm_tests)
+EXTRA_PROGRAMS += $(vm_tests)
 check_DATA = $(vm_tests)
-MOSTLYCLEANFILES = $(vm_tests) tests/vm/boot-*.log
+MOSTLYCLEANFILES += $(vm_tests) tests/vm/boot-*.log
 EXTRA_DIST += tests/vm/all tests/vm/get-kernel tests/vm/guest tests/vm/init \
 	tests/vm/linux tests/vm/run tests/vm/tests.list
 
