@@ -4,14 +4,21 @@
 #include <errno.h>
 #include <stdint.h>
 
+#include "background.h"
 #include "caches.h"
 #include "log.h"
 #include "quiesce.h"
 #include "reserve.h"
+#include "workers.h"
+
+static bool grow_ahead(void);
 
 void rdm_growth_changed(struct rdm_pool *pool)
 {
 	pool->regions++;
+	rdm_watermark_renew(&pool->slabs);
+	if (pool->slabs.watermark.bytes && pool->slabs.bytes)
+		rdm_background_start(grow_ahead);
 }
 
 size_t rdm_growth_least(const struct rdm_memory_kind *kind)
@@ -101,8 +108,10 @@ static bool trim_idle(struct rdm_pool *pool)
 	size_t before = pool->slabs.bytes;
 
 	rdm_slabs_trim(&pool->slabs, 0);
+	if (pool->slabs.bytes == before)
+		return false;
 	rdm_growth_changed(pool);
-	return pool->slabs.bytes < before;
+	return true;
 }
 
 /* Where the arena got blocks back one may do, so the caller tries again, unless others are faster. */
@@ -135,6 +144,8 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	rdm_arena_purge(&pool->arena);
 	if (drained || rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
+	if (want->size <= pool->slab_size)
+		rdm_watermark_missed(&pool->slabs);
 	if (slab_length(pool, want->size)) {
 		error = add_slab(pool, want->size, want->align);
 		if (!error)
@@ -149,6 +160,51 @@ int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned g
 	if (!rdm_quiesce_enter("rdm_malloc"))
 		return -1;
 	return rdm_quiesce_leave(grow(pool, want, generation, attempt < PATIENCE));
+}
+
+/* Of the pools that want slabs, the one that has waited longest. */
+static struct rdm_pool *find_waiting(void)
+{
+	struct rdm_pool *first = NULL;
+	uint64_t least = UINT64_MAX;
+
+	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next) {
+		uint64_t turn = rdm_watermark_turn(&pool->slabs);
+
+		if (turn && turn < least && !atomic_load(&pool->inherited)) {
+			least = turn;
+			first = pool;
+		}
+	}
+	return first;
+}
+
+/* What the background thread does at a time: one slab. False: no pool wants any. */
+static bool grow_ahead(void)
+{
+	struct rdm_pool *pool = find_waiting();
+	struct rdm_slab_set *set;
+	size_t more = 0;
+
+	if (!pool)
+		return false;
+	set = &pool->slabs;
+	if (rdm_watermark_is_new(set)) {
+		rdm_caches_drain_depot(pool);
+		rdm_arena_purge(&pool->arena);
+		/* With less than a slab more it would be asked again too soon. */
+		more = pool->slab_size;
+	}
+	if (rdm_watermark_answered(set, more))
+		return true;
+	rdm_workers_prefer(set->watermark.node);
+	if (!slab_length(pool, 1) || add_slab(pool, 1, RDM_GRANULE)) {
+		rdm_watermark_made(set, false);
+	} else {
+		pool->background_growths++;
+		rdm_watermark_made(set, true);
+	}
+	return true;
 }
 
 /* As much as fork() and other threads that grow have to wait for. */

@@ -80,6 +80,7 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 		return false;
 	pool->slab_size = config->slab_size ? config->slab_size : conf->slab_size;
 	pool->limit = (config->limit ? config->limit : conf->limit) & ~(RDM_GRANULE - 1);
+	pool->slabs.watermark.bytes = config->watermark ? config->watermark : conf->watermark;
 	kind->backing = config->backing ? config->backing : conf->backing;
 	kind->pages = config->pages ? config->pages : conf->pages;
 	kind->node = config->node >= 0 ? config->node : conf->node;
@@ -354,6 +355,11 @@ int rdm_pool_remove_rail(rdm_pool *pool, int rail)
 		rdm_rail_close(&pool->slabs.rails[rail], false);
 	rdm_growth_changed(pool);
 	return rdm_quiesce_leave(error);
+}
+
+struct rdm_pool *rdm_pools(void)
+{
+	return pools;
 }
 
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool))

@@ -141,6 +141,10 @@ static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 	rdm_bits_set(set->index.slabs, granule);
 	rdm_bits_set(set->index.idle, granule);
 	rdm_slab_index_offer(&set->index, granule, slab->quarantined ? 0 : slab->pages);
+	if (!slab->quarantined) {
+		set->bytes += slab->length;
+		set->watermark.idle += slab->length;
+	}
 	pthread_mutex_unlock(&set->lock);
 }
 
@@ -289,7 +293,6 @@ int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, siz
 	error = rdm_fill(set, run.slab, run.count, made);
 	for (size_t i = 0; i < *made; i++) {
 		rdm_keymap_assign(run.slab[i]->base, length, run.slab[i]);
-		set->bytes += length;
 		set->growths++;
 		insert(set, run.slab[i]);
 	}
@@ -314,10 +317,12 @@ static void unlink_slab(struct rdm_slab *slab)
 	rdm_bits_clear(set->index.slabs, granule);
 	rdm_bits_clear(set->index.idle, granule);
 	rdm_slab_index_offer(&set->index, granule, 0);
-	if (slab->quarantined)
+	if (slab->quarantined) {
 		set->quarantined -= slab->length;
-	else
+	} else {
 		set->bytes -= slab->length;
+		set->watermark.idle -= slab->length;
+	}
 	slab->quarantined = false;
 }
 

@@ -38,6 +38,7 @@ check_PROGRAMS = \
 	tests/fork/early \
 	tests/fork/stress \
 	tests/fork/windows \
+	tests/background/steady tests/background/fork tests/background/trouble \
 	tests/isolation/metadata \
 	tests/churn/pools \
 	tests/churn/vmas \
@@ -125,6 +126,23 @@ tests_faults_exhausted_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mmap
 tests_faults_exhausted_LDADD = $(STEP_TEST_LIBS)
 tests_fork_adopt_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise
 tests_fork_adopt_LDADD = $(STEP_TEST_LIBS)
+
+
+background_support = tests/background/watch.c tests/background/watch.h
+background_ldflags = $(AM_LDFLAGS) \
+	-Wl,--wrap=rdm_watermark_made -Wl,--wrap=rdm_watermark_answered
+tests_background_steady_SOURCES = tests/background/steady.c $(background_support)
+tests_background_steady_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_background_steady_LDFLAGS = $(background_ldflags)
+tests_background_steady_LDADD = $(STEP_TEST_LIBS)
+tests_background_fork_SOURCES = tests/background/fork.c $(background_support)
+tests_background_fork_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_background_fork_LDFLAGS = $(background_ldflags)
+tests_background_fork_LDADD = $(STEP_TEST_LIBS)
+tests_background_trouble_SOURCES = tests/background/trouble.c $(background_support)
+tests_background_trouble_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_background_trouble_LDFLAGS = $(background_ldflags) -Wl,--wrap=pthread_create
+tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Loaded by hand: the program must not be linked with the library.
 check_LTLIBRARIES += tests/load/tls_user.la
