@@ -15,5 +15,3 @@ tests_instructions_hot_LDFLAGS = $(AM_LDFLAGS) -no-install
 
 record-instructions: all tests/instructions/hot
 	@$(AM_TESTS_ENVIRONMENT) $(top_srcdir)/tests/instructions/run --record
-
-.PHONY: record-instructions
