@@ -5,7 +5,7 @@
 
 bench_libs = bench/libworker.la
 bench_device_libs = bench/libdevice.la bench/libworker.la $(URING_LIBS)
-bench_subjects = bench/subjects/malloc bench/subjects/empty \
+bench_subjects = bench/subjects/floor bench/subjects/malloc bench/subjects/empty \
 	bench/subjects/rdmalloc bench/subjects/rdmalloc-sized \
 	bench/subjects/pinned bench/subjects/bare
 EXTRA_LTLIBRARIES += bench/libworker.la bench/libdevice.la bench/libempty.la
@@ -25,6 +25,10 @@ bench_libdevice_la_CPPFLAGS = $(bench_cppflags) $(URING_CFLAGS)
 bench_libempty_la_SOURCES = bench/subjects/empty_call.c bench/subjects/empty.h
 bench_libempty_la_CPPFLAGS = $(bench_cppflags)
 bench_libempty_la_LDFLAGS = -avoid-version -rpath /nowhere
+
+bench_subjects_floor_CPPFLAGS = $(bench_cppflags)
+bench_subjects_floor_LDFLAGS = $(bench_ldflags)
+bench_subjects_floor_LDADD = $(bench_libs)
 
 bench_subjects_malloc_CPPFLAGS = $(bench_cppflags)
 bench_subjects_malloc_LDFLAGS = $(bench_ldflags)
@@ -117,7 +121,9 @@ bench_subjects_register_verbs_fork_CPPFLAGS = $(bench_cppflags) $(VERBS_CFLAGS) 
 bench_subjects_register_verbs_fork_LDFLAGS = $(bench_ldflags)
 bench_subjects_register_verbs_fork_LDADD = $(bench_libs) $(VERBS_LIBS)
 
-bench-programs: $(bench_subjects)
+# By a make of its own: "make -j all bench" would build the library twice at a time.
+bench-programs: all
+	@$(MAKE) $(AM_MAKEFLAGS) $(bench_subjects)
 
 # The figures that README.md shows: quarter of an hour on a quiet machine.
 bench: bench-programs

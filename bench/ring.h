@@ -24,10 +24,11 @@ struct bench_ring {
 
 static inline void bench_relax(unsigned *spins)
 {
-	if (++*spins % BENCH_SPINS)
-		__builtin_ia32_pause();
-	else
+	if (++*spins % BENCH_SPINS == 0)
 		sched_yield();
+#ifdef __x86_64__
+	__builtin_ia32_pause();
+#endif
 }
 
 static inline void bench_put(struct bench_ring *ring, void *block)

@@ -112,7 +112,17 @@ void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine
 	rdm_depot_unlock(depot);
 }
 
-struct rdm_magazine *rdm_depot_magazine(struct rdm_depot *depot)
+struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned class)
+{
+	struct rdm_magazine *magazine;
+
+	rdm_depot_lock(depot);
+	magazine = pop(&depot->classes[class]);
+	rdm_depot_unlock(depot);
+	return magazine;
+}
+
+struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot)
 {
 	struct rdm_magazine *magazine;
 

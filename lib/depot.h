@@ -39,10 +39,12 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 /* At most `most` blocks; how many there were. */
 size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, size_t most);
 
+/* A whole magazine; NULL: there are no blocks. */
+struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned class);
 /* Takes over a magazine that no thread has loaded any more. */
 void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine);
 /* An empty magazine, new if need be; NULL: no memory. */
-struct rdm_magazine *rdm_depot_magazine(struct rdm_depot *depot);
+struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot);
 
 /* Takes all magazines of a class out, as a list. */
 struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class);

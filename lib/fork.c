@@ -8,7 +8,7 @@
 #include "background.h"
 #include "conf.h"
 #include "log.h"
-#include "magazine.h"
+#include "caches.h"
 #include "meta.h"
 #include "pool.h"
 #include "quiesce.h"
@@ -47,7 +47,7 @@ static void leave_pool_in_parent(struct rdm_pool *pool)
 static void leave_pool_in_child(struct rdm_pool *pool)
 {
 	rdm_snapshot_postfork_child(&pool->slabs);
-	rdm_magazines_postfork_child(pool);
+	rdm_caches_postfork_child(pool);
 	atomic_store(&pool->inherited, true);
 	pool->complained = false;
 	rdm_slabs_unlock(&pool->slabs);
@@ -69,7 +69,7 @@ static void outer_prefork(void)
 
 static void inner_prefork(void)
 {
-	rdm_magazines_prefork();
+	rdm_caches_prefork();
 	rdm_pools_for_each(lock_pool);
 	rdm_reserve_prefork();
 	rdm_pools_for_each(snapshot_pool);
@@ -81,7 +81,7 @@ static void inner_postfork_parent(void)
 	uint64_t start = now();
 
 	rdm_pools_for_each(leave_pool_in_parent);
-	rdm_magazines_postfork();
+	rdm_caches_postfork();
 	atomic_store(&last_ns, prepare_ns + now() - start);
 	atomic_fetch_add(&forks, 1);
 }
@@ -90,7 +90,7 @@ static void inner_postfork_child(void)
 {
 	rdm_reserve_postfork_child();
 	rdm_pools_for_each(leave_pool_in_child);
-	rdm_magazines_postfork();
+	rdm_caches_postfork();
 }
 
 static void outer_postfork_parent(void)
@@ -115,7 +115,7 @@ static void register_handlers(void)
 	error = pthread_atfork(inner_prefork, inner_postfork_parent, inner_postfork_child);
 
 	if (!error)
-		error = rdm_magazines_open();
+		error = rdm_caches_open();
 	/* The first allocation starts jemalloc, which registers its own. */
 	first = rdm_meta_alloc(1);
 	rdm_meta_free(first);

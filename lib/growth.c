@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "background.h"
+#include "caches.h"
 #include "log.h"
 #include "quiesce.h"
 #include "reserve.h"
@@ -113,29 +114,35 @@ static bool trim_idle(struct rdm_pool *pool)
 	return true;
 }
 
+/* Where the arena got blocks back one may do, so the caller tries again, unless others are faster. */
+#define PATIENCE 3
+
 /* Finds room in what threads and empty slabs hold. `error` is why no slab could be made, 0: none was. */
-static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, int error)
+static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, bool patient,
+			   int error)
 {
-	rdm_magazines_drain(pool);
+	bool drained = rdm_caches_drain(pool) && patient;
+
 	rdm_arena_purge(&pool->arena);
-	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
+	if (drained || rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
 	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
 	return trim_idle(pool) || !error ? add_slab(pool, want->size, want->align) : error;
 }
 
-static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
+static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
+		bool patient)
 {
+	bool drained;
 	int error = 0;
 
 	if (atomic_load(&pool->inherited))
 		return refuse_inherited(pool);
 	if (generation != rdm_pool_generation(pool))
 		return 0;
-	/* Small runs that nobody uses may add up to the large one that is missing. */
-	rdm_magazines_drain_depot(pool);
+	drained = rdm_caches_drain_depot(pool) && patient;
 	rdm_arena_purge(&pool->arena);
-	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
+	if (drained || rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
 	if (want->size <= pool->slab_size)
 		rdm_watermark_missed(&pool->slabs);
@@ -144,14 +151,15 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 		if (!error)
 			return 0;
 	}
-	return scrape_together(pool, want, error);
+	return scrape_together(pool, want, patient, error);
 }
 
-int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
+int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
+		  unsigned attempt)
 {
 	if (!rdm_quiesce_enter("rdm_malloc"))
 		return -1;
-	return rdm_quiesce_leave(grow(pool, want, generation));
+	return rdm_quiesce_leave(grow(pool, want, generation, attempt < PATIENCE));
 }
 
 /* Of the pools that want slabs, the one that has waited longest. */
@@ -182,7 +190,7 @@ static bool grow_ahead(void)
 		return false;
 	set = &pool->slabs;
 	if (rdm_watermark_is_new(set)) {
-		rdm_magazines_drain_depot(pool);
+		rdm_caches_drain_depot(pool);
 		rdm_arena_purge(&pool->arena);
 		/* With less than a slab more it would be asked again too soon. */
 		more = pool->slab_size;
@@ -294,7 +302,7 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 		return -1;
 	if (atomic_load(&pool->inherited))
 		return rdm_quiesce_leave(refuse_inherited(pool));
-	rdm_magazines_drain(pool);
+	rdm_caches_drain(pool);
 	rdm_arena_purge(&pool->arena);
 	error = rdm_slabs_trim(&pool->slabs, keep);
 	rdm_growth_changed(pool);

@@ -9,6 +9,7 @@ LIB_SOURCES = \
 	lib/audit.c \
 	lib/background.c lib/background.h \
 	lib/bits.c lib/bits.h \
+	lib/caches.c lib/caches.h \
 	lib/carve.c \
 	lib/conf.c lib/conf.h \
 	lib/depot.c lib/depot.h \

@@ -65,7 +65,17 @@ static inline bool rdm_cache_enter(struct rdm_cache *cache, const struct rdm_poo
 	atomic_store_explicit(&cache->busy, true, memory_order_relaxed);
 	/* Against reordering by the compiler; the other side's membarrier() is for the CPU. */
 	atomic_signal_fence(memory_order_seq_cst);
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+	{
+		bool same;
+
+		/* What an acquiring load is here, but compared where it lies. */
+		__asm__("cmp %2, %1" : "=@cce"(same) : "m"(cache->pool), "r"(pool) : "memory");
+		return same;
+	}
+#else
 	return atomic_load_explicit(&cache->pool, memory_order_acquire) == pool;
+#endif
 }
 
 static inline void rdm_cache_leave(struct rdm_cache *cache)
@@ -96,23 +106,30 @@ static inline bool rdm_stack_push(struct rdm_stack *stack, void *block)
 	return true;
 }
 
-/* NULL where only a call could find the hot cache. */
+/* What may be served without a call: no class and no byte where the hot cache is found by one. */
+struct rdm_quick {
+	size_t classes;
+	size_t reach; /* of the reserve */
+};
+extern struct rdm_quick rdm_quick __attribute__((visibility("hidden")));
+
+/* Under the quiesce lock, when the reserve is open. */
+void rdm_magazine_quicken(size_t reserve);
+
 static inline struct rdm_cache *rdm_cache_hot(void)
 {
 #ifdef RDM_STATIC_TLS
-	return rdm_static_tls ? rdm_static_tls_first() : NULL;
+	return rdm_static_tls_first();
 #else
 	return rdm_magazine_tls.hot;
 #endif
 }
 
-/* A free block from the hot cache; NULL: ask rdm_magazine_alloc(). */
+/* A free block of a quick class from the hot cache; NULL: ask rdm_magazine_alloc(). */
 static inline void *rdm_magazine_pop(const struct rdm_pool *pool, size_t class)
 {
 	struct rdm_cache *cache = rdm_cache_hot();
 
-	if (__builtin_expect(!cache, 0))
-		return NULL;
 	if (__builtin_expect(rdm_cache_enter(cache, pool), 1)) {
 		struct rdm_stack *stack = &cache->stacks[class];
 		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
@@ -137,8 +154,6 @@ static inline bool rdm_magazine_push(const struct rdm_pool *pool, size_t class, 
 {
 	struct rdm_cache *cache = rdm_cache_hot();
 
-	if (__builtin_expect(!cache, 0))
-		return false;
 	if (__builtin_expect(rdm_cache_enter(cache, pool), 1)) {
 		struct rdm_stack *stack = &cache->stacks[class];
 		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
@@ -159,28 +174,11 @@ void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class);
 /* Takes a free block, to the arena when nothing else will have it. */
 void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block);
 
-/* Once a process, before jemalloc starts: thread exit drains before jemalloc's own. */
-int rdm_magazines_open(void);
+/* Bytes that a cache may hold; 0: there are no caches and no depots in use. */
+extern size_t rdm_magazine_budget __attribute__((visibility("hidden")));
 
-/*
- * Under the quiesce lock. drain_depot and drain (every thread's caches, too)
- * give blocks back to the arena; forget drops them, because the arena will be
- * reset. close, after it, ends all caches of a pool that goes away. adopt: an
- * inherited pool is in use again.
- */
-void rdm_magazines_drain_depot(struct rdm_pool *pool);
-void rdm_magazines_drain(struct rdm_pool *pool);
-void rdm_magazines_forget(struct rdm_pool *pool);
-void rdm_magazines_close(struct rdm_pool *pool);
-void rdm_magazines_adopt(struct rdm_pool *pool);
-
-/* Bytes of free blocks in the threads' caches; under the quiesce lock. */
-size_t rdm_magazines_bytes(struct rdm_pool *pool);
-
-/* Of the process, before and after those of each pool. */
-void rdm_magazines_prefork(void);
-void rdm_magazines_postfork(void);
-/* Of one pool, in the child: its other threads are gone. */
-void rdm_magazines_postfork_child(struct rdm_pool *pool);
+/* For caches.c, when the cache is nobody's: what it holds, and all of it to the depot. */
+size_t rdm_magazine_bytes(const struct rdm_cache *cache);
+void rdm_magazine_flush(struct rdm_cache *cache);
 
 #endif

@@ -36,7 +36,7 @@ static inline void *begin(void *block, size_t class)
 
 static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align)
 {
-	for (;;) {
+	for (unsigned attempt = 0;; attempt++) {
 		unsigned generation = rdm_pool_generation(pool);
 		struct rdm_want want;
 		unsigned state;
@@ -53,7 +53,7 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 				pool->name);
 			return fail(ENOMEM);
 		}
-		if (rdm_pool_grow(pool, &want, generation))
+		if (rdm_pool_grow(pool, &want, generation, attempt))
 			return NULL;
 	}
 }
@@ -62,7 +62,7 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 {
 	bool inherited = atomic_load_explicit(&pool->inherited, memory_order_relaxed);
 	/* Up to a page, classes that are multiples of the alignment have it. */
-	size_t padded = (size + align - 1) & ~(align - 1);
+	size_t padded = ((size ? size : 1) + align - 1) & ~(align - 1);
 	void *block = NULL;
 
 	if (!inherited && align <= (size_t)1 << rdm_state.page_shift) {
@@ -87,17 +87,24 @@ __attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, s
 	return allocate(pool, size, align);
 }
 
-void *rdm_malloc(rdm_pool *pool, size_t size)
+/* Without a call where the thread has a block, with all checks where it has not. */
+__attribute__((always_inline)) static inline void *allocate_quickly(struct rdm_pool *pool,
+								    size_t size, const char *caller)
 {
 	size_t class = rdm_class_of_bytes(size);
 	void *block;
 
-	if (__builtin_expect(class <= RDM_CLASS_MAX, 1)) {
+	if (__builtin_expect(class <= rdm_quick.classes, 1)) {
 		block = rdm_magazine_pop(pool, class);
 		if (__builtin_expect(block != NULL, 1))
 			return begin(block, class);
 	}
-	return allocate_checked(pool, size, RDM_UNIT, "rdm_malloc");
+	return allocate_checked(pool, size, RDM_UNIT, caller);
+}
+
+void *rdm_malloc(rdm_pool *pool, size_t size)
+{
+	return allocate_quickly(pool, size, "rdm_malloc");
 }
 
 void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
@@ -108,7 +115,7 @@ void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 	/* Saturated, it is refused like any size that is too large. */
 	if (__builtin_mul_overflow(count, size, &bytes))
 		bytes = SIZE_MAX;
-	block = allocate_checked(pool, bytes, RDM_UNIT, "rdm_calloc");
+	block = allocate_quickly(pool, bytes, "rdm_calloc");
 	if (block)
 		memset(block, 0, bytes);
 	return block;
@@ -175,26 +182,31 @@ static inline void end(struct rdm_pool *pool, void *ptr, size_t class)
 		give_back(pool, ptr, class);
 }
 
-__attribute__((noinline, cold)) static void free_rest(void *ptr)
+/* With all checks, and any kind of block. */
+__attribute__((noinline)) static void free_slowly(void *ptr)
 {
-	unsigned state = rdm_keymap_slab(ptr) ? rdm_state_peek(ptr) : 0;
+	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	unsigned state = slab ? rdm_state_peek(ptr) : 0;
 	int saved = errno;
 
 	if (!ptr)
 		return;
-	if (!(state & RDM_STATE_DIRECT))
+	if (!state)
 		die_of("rdm_free", ptr);
 	rdm_state_set(ptr, 0);
-	rdm_arena_free(ptr, state);
+	if (state & RDM_STATE_DIRECT)
+		rdm_arena_free(ptr, state);
+	else
+		give_back(slab->pool, ptr, state);
 	errno = saved;
 }
 
-/* Whoever has a block has seen the reserve's size, and there is a slab where a state is. */
+/* Whoever has a block has seen that the reserve is open, and there is a slab where a state is. */
 void rdm_free(void *ptr)
 {
 	uintptr_t distance = rdm_reserve_distance(ptr);
 
-	if (__builtin_expect(distance < rdm_reserve.size, 1)) {
+	if (__builtin_expect(distance < rdm_quick.reach, 1)) {
 		size_t state = rdm_state_take(distance);
 
 		if (__builtin_expect((int8_t)state > 0, 1)) {
@@ -202,7 +214,7 @@ void rdm_free(void *ptr)
 			return;
 		}
 	}
-	free_rest(ptr);
+	free_slowly(ptr);
 }
 
 __attribute__((noinline, cold)) static void free_other(void *ptr, size_t size)
@@ -225,7 +237,7 @@ void rdm_free_sized(void *ptr, size_t size)
 	uintptr_t distance = rdm_reserve_distance(ptr);
 	size_t class = rdm_class_of_bytes(size);
 
-	if (__builtin_expect(distance < rdm_reserve.size && rdm_state_end(distance, class), 1)) {
+	if (__builtin_expect(distance < rdm_quick.reach && rdm_state_end(distance, class), 1)) {
 		end(rdm_keymap_at(distance)->pool, ptr, class);
 		return;
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bits.h"
+#include "caches.h"
 #include "conf.h"
 #include "fork.h"
 #include "growth.h"
@@ -111,6 +112,7 @@ static int open_pool(struct rdm_pool *pool)
 		error = rdm_slabs_open_reserve();
 	if (error)
 		return error;
+	rdm_magazine_quicken(rdm_reserve_size());
 	rdm_slabs_init(&pool->slabs, pool);
 	error = rdm_arena_init(&pool->arena, &pool->slabs);
 	if (error) {
@@ -164,7 +166,7 @@ static int return_everything(struct rdm_pool *pool)
 {
 	int error;
 
-	rdm_magazines_forget(pool);
+	rdm_caches_forget(pool);
 	rdm_arena_reset(&pool->arena);
 	rdm_arena_purge(&pool->arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
@@ -178,7 +180,7 @@ static void end_inheritance(struct rdm_pool *pool)
 {
 	if (!atomic_load(&pool->inherited))
 		return;
-	rdm_magazines_adopt(pool);
+	rdm_caches_adopt(pool);
 	atomic_store(&pool->inherited, false);
 }
 
@@ -211,7 +213,7 @@ int rdm_pool_destroy(rdm_pool *pool)
 	if (error)
 		return rdm_quiesce_leave(EBUSY);
 	rdm_arena_destroy(&pool->arena);
-	rdm_magazines_close(pool);
+	rdm_caches_close(pool);
 	unlist(pool);
 	atomic_store(&pool->magic, 0);
 	rdm_slabs_destroy(&pool->slabs);

@@ -50,9 +50,10 @@ static inline unsigned rdm_pool_generation(const struct rdm_pool *pool)
 
 /*
  * Makes room for `want`, unless somebody did since `generation`: then the
- * caller just tries again. 0, or -1 with errno.
+ * caller just tries again, as the next attempt (from 0). 0, or -1 with errno.
  */
-int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation);
+int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
+		  unsigned attempt);
 
 /* Calls for every pool; under the quiesce lock. */
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool));

@@ -77,16 +77,13 @@ unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
 	return rails;
 }
 
-int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh)
+int rdm_slab_register(struct rdm_slab *slab, int rail)
 {
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
 	/* Paging, KSM or a fork may have undone an earlier write. */
-	if (fresh)
-		rdm_prepare_write(slab->base, slab->length);
-	else
-		rdm_prepare_dirty(slab->base, slab->length);
+	rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
 	if (error)
 		return error;
@@ -381,7 +378,7 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 				set->rails[rail].registrar.name, max, slab->length);
 			error = EFBIG;
 		} else {
-			error = rdm_slab_register(slab, rail, false);
+			error = rdm_slab_register(slab, rail);
 		}
 		if (error)
 			break;

@@ -98,8 +98,8 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
 
 /* Rails that new slabs are registered with, a bit for each. */
 unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set);
-/* Writes to a slab and registers it. fresh: nobody else knows it. 0 or an errno value. */
-int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh);
+/* Writes to a slab and registers it. 0 or an errno value. */
+int rdm_slab_register(struct rdm_slab *slab, int rail);
 
 /*
  * Releases slabs with nothing carved while at least `keep` bytes stay. 0, or

@@ -86,9 +86,13 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	if (set->fork != RDM_FORK_COPY)
+		return;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
-		if (slab->shadow)
-			munmap(slab->shadow, slab->length);
+		/* After a fork each page that is written is copied once. */
+		if (!slab->shadow)
+			continue;
+		munmap(slab->shadow, slab->length);
 		slab->shadow = NULL;
 	}
 }

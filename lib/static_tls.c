@@ -7,7 +7,7 @@
 
 intptr_t rdm_static_tls;
 
-void rdm_static_tls_open(void)
+bool rdm_static_tls_open(void)
 {
 	intptr_t pointer, distance;
 	const intptr_t *descriptor;
@@ -16,15 +16,18 @@ void rdm_static_tls_open(void)
 	distance = (intptr_t)&rdm_magazine_tls - pointer;
 	/* Where the program itself contains us, the linker puts the distance here instead. */
 	__asm__("lea rdm_magazine_tls@tlsdesc(%%rip), %0" : "=a"(descriptor));
-	if ((intptr_t)descriptor == distance ||
-	    ((intptr_t)descriptor > 0 && descriptor[1] == distance))
-		rdm_static_tls = distance;
+	if ((intptr_t)descriptor != distance &&
+	    ((intptr_t)descriptor < 0 || descriptor[1] != distance))
+		return false;
+	rdm_static_tls = distance;
+	return true;
 }
 
 #else
 
-void rdm_static_tls_open(void)
+bool rdm_static_tls_open(void)
 {
+	return true;
 }
 
 #endif

@@ -10,16 +10,20 @@
  * Which of the two the loader says in the variable's TLS descriptor.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #if defined(__x86_64__) && defined(__SEG_FS)
 #define RDM_STATIC_TLS
 
-/* Of rdm_magazine_tls; 0: not static. */
+/* Of rdm_magazine_tls, from the thread pointer. */
 extern intptr_t rdm_static_tls __attribute__((visibility("hidden")));
 
-/* The pointer at its start in the calling thread, which is never NULL; it is static. */
-static inline void *rdm_static_tls_first(void)
+/*
+ * The pointer at its start in the calling thread, which is never NULL. Only if it
+ * is static. Sanitizers would take the distance for an address.
+ */
+__attribute__((no_sanitize("address", "thread"))) static inline void *rdm_static_tls_first(void)
 {
 	void *first = *(void *const __seg_fs *)rdm_static_tls;
 
@@ -29,6 +33,7 @@ static inline void *rdm_static_tls_first(void)
 }
 #endif
 
-void rdm_static_tls_open(void);
+/* Whether it can be had without a call. */
+bool rdm_static_tls_open(void);
 
 #endif

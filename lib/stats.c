@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 
+#include "caches.h"
 #include "fork.h"
 #include "live.h"
 #include "log.h"
@@ -50,7 +51,7 @@ int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
 	};
 	for (int i = 0; i < RDM_RAILS_MAX; i++)
 		stats->rails += set->rails[i].used;
-	stats->magazine_bytes = rdm_magazines_bytes(pool);
+	stats->magazine_bytes = rdm_caches_bytes(pool);
 	stats->depot_bytes = rdm_depot_bytes(&pool->depot);
 	count_slabs(set, stats);
 	return rdm_quiesce_leave(0);

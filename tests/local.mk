@@ -25,7 +25,7 @@ check_PROGRAMS = \
 	tests/unit/rails \
 	tests/unit/progress \
 	tests/unit/regions \
-	tests/unit/reserve \
+	tests/unit/reserve tests/unit/reserve_hugetlb \
 	tests/unit/resize \
 	tests/unit/tools \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
@@ -48,6 +48,14 @@ check_PROGRAMS = \
 	tests/faults/address_space \
 	tests/faults/exhausted \
 	tests/load/dlopen \
+	tests/magazine/bad_free \
+	tests/magazine/bound \
+	tests/magazine/classes \
+	tests/magazine/drain \
+	tests/magazine/fork \
+	tests/magazine/live \
+	tests/magazine/membarrier \
+	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow
 dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
@@ -69,6 +77,10 @@ tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
 tests_property_carve_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_property_carve_LDADD = $(STEP_TEST_LIBS)
+tests_magazine_drain_SOURCES = \
+	tests/magazine/drain.c tests/magazine/stress.c tests/magazine/stress.h
+tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
+tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
 tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)
@@ -99,9 +111,14 @@ tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_je_xallocx -Wl,--wrap=rdm_slabs_carve
 tests_unit_resize_LDADD = $(STEP_TEST_LIBS)
 tests_unit_progress_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_SOURCES = tests/unit/reserve.c tests/fork/backing.h
 tests_unit_reserve_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=madvise -Wl,--wrap=mprotect -Wl,--wrap=pthread_create
 tests_unit_reserve_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_hugetlb_SOURCES = $(tests_unit_reserve_SOURCES)
+tests_unit_reserve_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_unit_reserve_hugetlb_LDFLAGS = $(tests_unit_reserve_LDFLAGS)
+tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
@@ -148,3 +165,4 @@ dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 include tests/vm/local.mk
+include tests/instructions/local.mk

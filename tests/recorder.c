@@ -155,6 +155,14 @@ void *t_malloc(rdm_pool *pool, size_t size)
 	return p;
 }
 
+struct rdm_stats t_stats(rdm_pool *pool)
+{
+	struct rdm_stats stats = { .size = sizeof(stats) };
+
+	T_CHECKF(!rdm_pool_stats(pool, &stats), "rdm_pool_stats: %s", strerror(errno));
+	return stats;
+}
+
 size_t t_audit(rdm_pool *pool)
 {
 	struct rdm_audit audit = { .size = sizeof(audit) };

@@ -135,6 +135,15 @@ size_t t_page(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+void t_configure(char **argv, const char *conf)
+{
+	if (getenv("RDMALLOC_CONF"))
+		return;
+	T_CHECK(!setenv("RDMALLOC_CONF", conf, 1));
+	execv("/proc/self/exe", argv);
+	T_CHECKF(false, "execv: %s", strerror(errno));
+}
+
 /* One line of /proc/self/maps at a time; false at the end. */
 static bool next_map(FILE *maps, uintptr_t *lo, uintptr_t *hi, char perms[5])
 {

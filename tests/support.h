@@ -84,6 +84,9 @@ size_t t_log_uniform(struct t_rng *rng, size_t lo, size_t hi);
 
 size_t t_page(void);
 
+/* Starts the program again with this in RDMALLOC_CONF, if nothing is there. */
+void t_configure(char **argv, const char *conf);
+
 /* What is open, mapped and resident in this process. */
 size_t t_vmas(uintptr_t lo, uintptr_t hi);
 size_t t_vmas_total(void);
@@ -174,6 +177,7 @@ void t_recorder_fill(struct t_recorder *recorder, int byte);
 rdm_pool *t_pool(const char *name, unsigned backing, unsigned fork_policy, size_t slab,
 		 size_t limit);
 void *t_malloc(rdm_pool *pool, size_t size);
+struct rdm_stats t_stats(rdm_pool *pool);
 /* The audit's violations; prints every count that is not 0. */
 size_t t_audit(rdm_pool *pool);
 

@@ -8,15 +8,15 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = [64, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB]
 
 WORKS = {
-    "pair": "malloc and free of one block, ns a pair",
-    "batch32": "32 mallocs, then 32 frees, ns a pair",
-    "batch1024": "1,024 mallocs, then 1,024 frees, ns a pair",
-    "crossthread": "one thread allocates, another frees, ns a block",
-    "key": "pointer to key, random pointers into so many slabs, ns a look-up",
-    "ready": "a block that a device may use, its key known, given back, ns",
-    "fork-hole": "fork() with `size` bytes of pinned pool, ns",
-    "fork-copy": "fork() with `size` bytes live and as many pinned but free, ns",
-    "reserve": "`size` bytes of memory made present and pinned, ns",
+    "pair": "a pair of malloc and free",
+    "batch32": "a pair, of 32 mallocs and then 32 frees",
+    "batch1024": "a pair, of 1,024 mallocs and then 1,024 frees",
+    "crossthread": "a block that one thread allocates and another one frees",
+    "key": "a look-up of a key, of random pointers into so many slabs",
+    "ready": "a block that a device may use, its key known, and given back",
+    "fork-hole": "fork() with so many bytes of pinned pool",
+    "fork-copy": "fork() with so many bytes live and as many pinned but free",
+    "reserve": "so many bytes of memory made present and pinned",
 }
 # Instructions are counted of these, in this order as long as there is time.
 COUNTED = ["pair", "batch32", "key", "batch1024"]
@@ -41,10 +41,14 @@ class Case:
         """Too much memory to be held by all subjects at a time."""
         return self.work in ALONE or self.work == "batch1024" and self.size >= 256 * KIB
 
-    def bytes(self):
+    def bytes(self, subject="rdmalloc"):
         """What a subject needs of memory, about."""
         if self.work == "batch1024":
-            return 1024 * self.size
+            return 1024 * self.size * self.threads
+        if self.work == "fork-copy":
+            return {"rdmalloc": 3, "pinned": 4}.get(subject, 1) * self.size
+        if self.work == "fork-hole" and subject == "pinned":
+            return 2 * self.size
         return self.size if self.work in ALONE else 0
 
     def slow_to_set_up(self):
@@ -85,6 +89,7 @@ class Plan:
     sizes: list
     slabs: list
     threads: list  # of pair, batch32, batch1024, ready
+    key_threads: list
     hole: list  # pool sizes, bytes
     copy: list
     reserve: list
@@ -98,6 +103,7 @@ class Plan:
     bare_threads: list
     count: dict  # operations under callgrind, by work
     count_heavy: bool
+    count_each: float  # seconds of one subject
     count_seconds: float  # of all subjects
     seconds: float  # in all; what is not done by then is not measured
 
@@ -106,6 +112,7 @@ FULL = Plan(
     sizes=SIZES,
     slabs=[1, 100, 10000],
     threads=[1],
+    key_threads=[1, 2],
     hole=[GIB, 8 * GIB],
     copy=[GIB],
     reserve=[4 * GIB],
@@ -114,18 +121,19 @@ FULL = Plan(
     budget_ns=1_500_000_000,
     heavy_rounds=5,
     alone_rounds=5,
-    alone_turns=5,
+    alone_turns=3,
     alone_budget_ns=20_000_000_000,
     bare_threads=powers_of_two(cpus()),
     count={"pair": 2048, "batch32": 2048, "batch1024": 4096, "key": 4096},
     count_heavy=True,
+    count_each=60,
     count_seconds=1000,
     seconds=3600,
 )
 QUICK = replace(
     FULL,
-    rounds=5,
-    slice_ns=1_000_000,
+    rounds=11,
+    slice_ns=400_000,
     budget_ns=30_000_000,
     heavy_rounds=1,
     alone_rounds=1,
@@ -161,7 +169,7 @@ def cases(plan, works):
         if work in ALONE:
             found += [Case(work, s, 1, 0) for s in pools[work]]
         elif work == "key":
-            found += [Case(work, 0, t, s) for s in plan.slabs for t in (1, 2)]
+            found += [Case(work, 0, t, s) for s in plan.slabs for t in plan.key_threads]
         elif work == "crossthread":
             found += [Case(work, s, 2, 0) for s in plan.sizes]
         else:

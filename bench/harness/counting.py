@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Instructions, by callgrind: those of many operations, less those of none."""
+"""
+Instructions, by callgrind: those of many operations, less those of none, less what
+the bench's own loop takes around nothing (bench/subjects/floor.c).
+"""
 
 import glob
 import os
@@ -9,7 +12,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import cases, timing
+from . import cases, subjects, timing
 from .worker import Gone, Refused, Worker
 
 
@@ -19,13 +22,21 @@ class Counting:
         self.plan = plan
         self.clock = clock
         self.say = say
+        self.floor = {}  # instructions of an operation, by work
 
-    def measure(self, results, subjects):
+    def measure(self, results, found):
         """Sets the instructions of each result that can have them."""
         if not shutil.which("valgrind"):
             self.say("  not counted: valgrind is not installed")
             return
-        todo = [(s, self._of(s, results)) for s in subjects]
+        todo = [(s, self._of(s, results)) for s in found]
+        counted = {r.case.work: r.case for _, of in todo for r in of}
+        floor = [timing.Result(case, subjects.FLOOR.name) for case in counted.values()]
+        self._subject(subjects.FLOOR, floor)
+        self.floor = {r.case.work: r.instructions for r in floor}
+        if None in self.floor.values():
+            self.say("  not counted: the floor was not")
+            return
         # Whoever takes long comes last, in case time runs out.
         todo = sorted([(s, of) for s, of in todo if of], key=self._cost)
         with ThreadPoolExecutor(cases.cpus()) as pool:
@@ -64,30 +75,32 @@ class Counting:
         command = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no"]
         command += ["--callgrind-out-file=" + out, *self.bench.command(subject)]
         env = self.bench.environment(subject)
-        work = Worker(command, env, self.bench.errors, self.clock.timeout())
+        clock = timing.Clock(self.plan.count_each, self.clock)
+        work = Worker(command, env, self.bench.errors, clock.timeout())
         try:
             for result in results:
-                if self.clock.left() <= 0:
+                if clock.left() <= 0:
                     raise Gone(timing.OUT_OF_TIME)
-                self._count(work, result, out)
+                self._count(work, result, out, clock)
         finally:
             work.close()
 
-    def _count(self, work, result, out):
+    def _count(self, work, result, out, clock):
         try:
-            work.set(result.case, self.clock.timeout())
-            none, _ = self._dump(work, 0, out)
-            total, done = self._dump(work, self.plan.count[result.case.work], out)
-            work.unset(self.clock.timeout())
+            work.set(result.case, clock.timeout())
+            none, _ = self._dump(work, 0, out, clock)
+            total, done = self._dump(work, self.plan.count[result.case.work], out, clock)
+            work.unset(clock.timeout())
         except Refused as error:
             self.say("  %s, %s: not counted: %s" % (result.subject, result.case, error))
             return
         if done:
-            result.instructions = (total - none) / done
+            result.instructions = (total - none) / done - self.floor.get(result.case.work, 0)
 
-    def _dump(self, work, operations, out):
+    @staticmethod
+    def _dump(work, operations, out, clock):
         """Instructions of a run, and what it did."""
-        done = int(work.ask("count %d" % operations, "counted", self.clock.timeout()))
+        done = int(work.ask("count %d" % operations, "counted", clock.timeout()))
         total = 0
         for name in glob.glob(out + "*"):
             with open(name, encoding="utf-8") as dump:

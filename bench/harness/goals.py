@@ -43,6 +43,12 @@ class Verdict:
 NO_GOAL = Verdict("", "")
 
 
+def _times(ratio):
+    if ratio >= 100:
+        return "{:,.0f} ×".format(ratio)
+    return ("%.2f ×" if ratio >= 0.1 else "%.1g ×") % ratio
+
+
 @dataclass
 class AtMost:
     """rdmalloc's time is at most so many times the peer's."""
@@ -60,9 +66,10 @@ class AtMost:
         mine, other = results.ns(case, "rdmalloc"), results.ns(case, self.peer)
         if mine is None or not other:
             return Verdict("", UNKNOWN)
-        ratio = mine / other
+        # What is shown is what is judged.
+        ratio = round(mine / other, 2)
         met = ratio < limit if self.strict else ratio <= limit
-        return Verdict("%.2f ×" % ratio, MET if met else MISSED)
+        return Verdict(_times(mine / other), MET if met else MISSED)
 
 
 @dataclass
@@ -81,9 +88,8 @@ class TimesFaster:
         mine, other = results.ns(case, "rdmalloc"), results.ns(case, self.peer)
         if not mine or other is None:
             return Verdict("", UNKNOWN)
-        ratio = other / mine
-        digits = "%.0f ×" if ratio >= 10 else "%.2f ×"
-        return Verdict(digits % ratio, MET if ratio >= limit else MISSED)
+        ratio = round(other / mine, 2)
+        return Verdict(_times(other / mine), MET if ratio >= limit else MISSED)
 
 
 @dataclass
@@ -117,7 +123,8 @@ class Flat:
         mine, least = results.ns(case, "rdmalloc"), results.ns(first, "rdmalloc")
         if mine is None or not least:
             return Verdict("", UNKNOWN)
-        return Verdict("%.2f ×" % (mine / least), MET if mine / least <= self.limit else MISSED)
+        ratio = round(mine / least, 2)
+        return Verdict(_times(mine / least), MET if ratio <= self.limit else MISSED)
 
 
 def always(limit) -> Callable:

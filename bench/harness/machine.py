@@ -32,3 +32,8 @@ def describe():
         "kernel": platform.release(),
         "thp": thp[thp.find("[") + 1 : thp.find("]")],
     }
+
+
+def memory_available():
+    """Bytes."""
+    return int(_field(_read("/proc/meminfo"), "MemAvailable").split()[0]) << 10

@@ -7,6 +7,19 @@ import os
 from . import cases, goals
 
 
+INTRODUCTION = """\
+# What rdmalloc costs, beside its peers
+
+Measured by `make bench` on {machine}. A time is the median of short turns that all subjects took
+in rotation (of {touching} the least, since a virtual machine's first touch of memory can be the
+host's work). In parentheses are instructions, by callgrind, without those of the bench's own
+loop. Only ratios within one run say much.
+
+Of {all} goals {met} are met (✓), {missed} missed (✗), {unknown} could not be measured (–).
+
+"""
+
+
 def _rounded(value):
     return None if value is None else float("%.4g" % value)
 
@@ -63,7 +76,8 @@ class Report:
         for goal in goals.of_work(work):
             verdicts = [goal.verdict(self.results, case) for case in columns]
             self.marks += [v.mark for v in verdicts if v.mark]
-            body.append([goal.peer, goal.goal] + [(v.text + " " + v.mark).strip() for v in verdicts])
+            shown = [(v.text + " " + v.mark).strip() for v in verdicts]
+            body.append([goal.peer, goal.goal] + shown)
         return table(["rdmalloc against", "goal"] + [column(c) for c in columns], body)
 
     def _cell(self, case, subject):
@@ -84,7 +98,7 @@ class Report:
         columns = self.results.cases(work)
         if not columns:
             return ""
-        text = "## %s\n\n%s.\n\n" % (work, cases.WORKS[work][0].upper() + cases.WORKS[work][1:])
+        text = "## %s\n\nThe time of %s.\n\n" % (work, cases.WORKS[work])
         if work + ".svg" in charts:
             text += "![%s](%s.svg)\n\n" % (work, work)
         return text + self._goals(work, columns) + "\n" + self._times(work, columns) + "\n"
@@ -100,9 +114,10 @@ class Report:
             body.append([live.subject, made, "{:,}".format(live.vmas),
                          "{:,}".format(live.regions) + (" " + mark if mark else ""),
                          "{:,}".format(live.slabs) if live.slabs else ""])
-        text = "## maps\n\n{:,} live buffers of {}: what they cost. Goal: VMAs and regions are at " \
-               "most slabs + {}.\n\n".format(self.maps[0].wanted,
-                                             cases.size_name(self.maps[0].size), goals.MAPS_SLACK)
+        text = (
+            "## maps\n\n{:,} live buffers of {}: what they cost. Goal: VMAs and regions are at "
+            "most slabs + {}.\n\n"
+        ).format(self.maps[0].wanted, cases.size_name(self.maps[0].size), goals.MAPS_SLACK)
         return text + table(["subject", "buffers", "VMAs", "regions", "slabs"], body) + "\n"
 
     def _peers(self):
@@ -120,23 +135,24 @@ class Report:
     def markdown(self, charts):
         self.marks = []
         body = "".join(self._work(work, charts) for work in cases.WORKS) + self._maps()
-        count = {m: self.marks.count(m) for m in (goals.MET, goals.MISSED, goals.UNKNOWN)}
-        return (
-            "# What rdmalloc costs, beside its peers\n\n"
-            "Measured by `make bench` on %s. Each time is the median of short turns that all "
-            "subjects took in rotation (of %s the least, since a virtual machine's first touch of "
-            "memory can be the host's work); in parentheses are instructions, by callgrind. Only "
-            "ratios within one run say much.\n\n"
-            "Of %d goals %d are met (%s), %d missed (%s), %d could not be measured (%s).\n\n"
-            % (self._machine(), " and ".join(cases.TOUCHING), len(self.marks), count[goals.MET], goals.MET,
-               count[goals.MISSED], goals.MISSED, count[goals.UNKNOWN], goals.UNKNOWN)
-            + body + self._peers()
+        met, missed, unknown = (
+            self.marks.count(m) for m in (goals.MET, goals.MISSED, goals.UNKNOWN)
         )
+        return INTRODUCTION.format(
+            machine=self._machine(), touching=" and ".join(cases.TOUCHING), all=len(self.marks),
+            met=met, missed=missed, unknown=unknown,
+        ) + body + self._peers()
 
     def write(self, directory, charts):
         os.makedirs(directory, exist_ok=True)
         details = [
-            {**row, "median": _rounded(r.median), "minimum": _rounded(r.minimum), "turns": len(r.turns), "why": r.why or None}
+            {
+                **row,
+                "median": _rounded(r.median),
+                "minimum": _rounded(r.minimum),
+                "turns": len(r.turns),
+                "why": r.why or None,
+            }
             for row, r in zip(rows(self.results.results), self.results.results)
         ]
         everything = {

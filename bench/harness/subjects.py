@@ -3,6 +3,7 @@
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 
 from . import worker
@@ -45,6 +46,21 @@ SUBJECTS = [
     Subject("bare", "bare", "the kernel's own: populate and pin; populate and fill"),
     Subject("pinned", "pinned", "memory pinned without DONTFORK: the kernel copies it"),
 ]
+QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "check": False}
+
+# Not measured beside the others: its instructions are taken off theirs.
+FLOOR = Subject("floor", "floor", "the bench's own loops")
+
+
+def version_of(library):
+    """Of the package that it is from; where there is none, the file's name must do."""
+    name = os.path.basename(library)
+    try:
+        owner = subprocess.run(["dpkg-query", "-S", library], **QUIET).stdout.split(": ")[0]
+        shown = ["dpkg-query", "-W", "-f", "${Version}", owner]
+        return subprocess.run(shown, **QUIET).stdout or name
+    except OSError:
+        return name
 
 
 class Bench:
@@ -87,6 +103,7 @@ class Bench:
                 self.absent[subject.name] = why
                 self.say("absent: %s: %s" % (subject.name, why))
             else:
+                self.say("%s %s" % (subject.name, self.versions[subject.name]))
                 found.append(subject)
         return found
 
@@ -106,5 +123,5 @@ class Bench:
             files = [f for f in files if f.split("/")[-1].startswith(subject.preload)]
             if not files:
                 return "%s is not installed (Debian: %s)" % (subject.preload, subject.package)
-            self.versions[subject.name] = os.path.basename(files[0])
+            self.versions[subject.name] = version_of(files[0])
         return None

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Optional
 
-from . import cases
+from . import cases, machine
 from .worker import Gone, Refused, Worker
 
 
@@ -138,17 +138,26 @@ class Timing:
         racer.spent += ns
         return ns, done
 
+    def _goal(self, racer):
+        """ns of one turn; threads do not begin in the same instant."""
+        return self.plan.slice_ns * (3 if racer.result.case.threads > 1 else 1)
+
+    def _lengthen(self, racer, ns, done):
+        """Whether a turn was too short; then the next one has more operations."""
+        goal = self._goal(racer)
+        if ns * 3 >= goal:
+            return False
+        # Not further than by 10: the first operations are not like the others.
+        racer.operations = int(min(done * 10, max(done * goal / max(ns, 1), done + 1)))
+        return True
+
     def _calibrate(self, racer):
         """Sets the operations of one turn."""
-        goal = self.plan.slice_ns
-        if racer.result.case.threads > 1:
-            goal *= 3
+        goal = self._goal(racer)
         for _ in range(30):
             ns, done = self._turn(racer)
-            if ns * 3 >= goal:
+            if not self._lengthen(racer, ns, done):
                 break
-            # Not further than by 10: the first operations are not like the others.
-            racer.operations = int(min(done * 10, max(done * goal / max(ns, 1), done + 1)))
         racer.operations = max(1, int(done * goal / ns)) if ns > goal else done
         # What took long is worth keeping.
         if ns > self.plan.budget_ns:
@@ -176,6 +185,7 @@ class Timing:
                 took = self._try(racer.result, self._turn, racer)
                 if took:
                     racer.result.turns.append(took[0] / took[1])
+                    self._lengthen(racer, *took)
 
     def _variants(self, case, subject):
         """bare takes as many threads as are best on this machine."""
@@ -196,6 +206,12 @@ class Timing:
 
     def _turns_alone(self, subject, result):
         """In a fresh process."""
+        need, have = result.case.bytes(subject.name), machine.memory_available()
+        if need > 0.9 * have:
+            raise Refused(
+                "it needs %.1f GiB of memory, %.1f are available"
+                % (need / cases.GIB, have / cases.GIB)
+            )
         worker = self.bench.start(subject, self.clock.timeout())
         try:
             racer = Racer(result, worker)

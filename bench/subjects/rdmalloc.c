@@ -14,7 +14,7 @@
 #else
 #define SUBJECT_NAME "rdmalloc"
 #endif
-#define SUBJECT_VERSION rdm_version()
+#define SUBJECT_VERSION version()
 #define SUBJECT_ALLOC 1
 #define SUBJECT_READY 1
 #define SUBJECT_CASE 1
@@ -24,19 +24,52 @@
 
 static rdm_pool *pool;
 static int rail;
+static const char *no_pins; /* why, or NULL */
 static size_t vmas_before;
+
+static int reg_nothing(void *context, void *addr, size_t length, struct rdm_mr *mr)
+{
+	(void)context;
+	(void)length;
+	mr->lkey = (uint32_t)((uintptr_t)addr >> 21);
+	return 0;
+}
+
+static int dereg_nothing(void *context, const struct rdm_mr *mr)
+{
+	(void)context;
+	(void)mr;
+	return 0;
+}
+
+/* Without io_uring memory is not pinned, and blocks and keys cost the same. */
+static int add_rail(void)
+{
+	static const struct rdm_registrar nothing = { sizeof(nothing), "nothing", 0, reg_nothing,
+						      dereg_nothing };
+	static char why[200];
+
+	no_pins = bench_device_open();
+	if (!no_pins)
+		return rdm_pool_add_uring(pool, bench_device_ring(), SLOTS);
+	strncpy(why, no_pins, sizeof(why) - 1);
+	no_pins = why;
+	return rdm_pool_add_rail(pool, &nothing, NULL);
+}
 
 static const char *open_pool(unsigned policy)
 {
 	struct rdm_pool_config config = RDM_POOL_CONFIG_INIT;
-	const char *why = bench_device_open();
 
-	if (why)
-		return why;
 	config.fork = policy;
 	pool = rdm_pool_create(&config);
-	rail = pool ? rdm_pool_add_uring(pool, bench_device_ring(), SLOTS) : -1;
+	rail = pool ? add_rail() : -1;
 	return rail < 0 ? bench_why("no pool with a rail: %s", strerror(errno)) : NULL;
+}
+
+static const char *version(void)
+{
+	return no_pins ? bench_why("%s, pins nothing: %s", rdm_version(), no_pins) : rdm_version();
 }
 
 static const char *subject_open(void)
@@ -106,18 +139,10 @@ static int key_rail;
  * The memory goes back at once: 10,000 slabs fit into any machine, and a key is
  * found without a look at the memory.
  */
-static int reg_nothing(void *context, void *addr, size_t length, struct rdm_mr *mr)
+static int reg_and_drop(void *context, void *addr, size_t length, struct rdm_mr *mr)
 {
-	(void)context;
-	mr->lkey = (uint32_t)((uintptr_t)addr / KEY_SLAB);
+	reg_nothing(context, addr, length, mr);
 	return madvise(addr, length, MADV_DONTNEED) ? errno : 0;
-}
-
-static int dereg_nothing(void *context, const struct rdm_mr *mr)
-{
-	(void)context;
-	(void)mr;
-	return 0;
 }
 
 static void subject_key_unset(struct bench_range *range, unsigned n)
@@ -130,14 +155,14 @@ static void subject_key_unset(struct bench_range *range, unsigned n)
 
 static const char *subject_key_set(struct bench_range *range, unsigned n)
 {
-	static const struct rdm_registrar nothing = { sizeof(nothing), "nothing", 0, reg_nothing,
-						      dereg_nothing };
+	static const struct rdm_registrar drop = { sizeof(drop), "drop", 0, reg_and_drop,
+						   dereg_nothing };
 	struct rdm_pool_config config = RDM_POOL_CONFIG_INIT;
 	struct rdm_stats stats = { .size = sizeof(stats) };
 
 	config.slab_size = KEY_SLAB;
 	key_pool = rdm_pool_create(&config);
-	key_rail = key_pool ? rdm_pool_add_rail(key_pool, &nothing, NULL) : -1;
+	key_rail = key_pool ? rdm_pool_add_rail(key_pool, &drop, NULL) : -1;
 	if (key_rail < 0)
 		return bench_why("no pool with a rail: %s", strerror(errno));
 	for (unsigned i = 0; i < n; i++) {
@@ -193,6 +218,8 @@ static const char *set_fork(const struct bench_case *c, unsigned policy, size_t 
 	const char *why;
 
 	(void)c;
+	if (no_pins)
+		return no_pins;
 	close_pool();
 	why = open_pool(policy);
 	if (why)
@@ -243,6 +270,12 @@ static const char *run_fork(const struct bench_case *c, uint64_t operations, uin
 	return bench_forks(operations, ns, done);
 }
 
+static const char *set_reserve(const struct bench_case *c)
+{
+	(void)c;
+	return no_pins;
+}
+
 static const char *run_reserve(const struct bench_case *c, uint64_t operations, uint64_t *ns,
 			       uint64_t *done)
 {
@@ -261,7 +294,7 @@ static const char *run_reserve(const struct bench_case *c, uint64_t operations, 
 	{ "fork-hole", set_hole, run_fork, NULL },               \
 		{ "fork-copy", set_copy, run_fork, unset_copy }, \
 	{                                                        \
-		"reserve", NULL, run_reserve, NULL               \
+		"reserve", set_reserve, run_reserve, NULL        \
 	}
 
 #endif

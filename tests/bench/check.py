@@ -61,6 +61,14 @@ def check_row(row):
     check(row["ns"] is not None or row["instructions"] is None, "%s: counted, not timed" % row)
 
 
+def expected(name, said):
+    """Without io_uring nothing is pinned, and what is about pins is not measured."""
+    mine = [line for line in said.splitlines() if line.startswith("rdmalloc ")]
+    if name in ("rdmalloc", "bare", "pinned") and any("pins nothing" in line for line in mine):
+        return [work for work in MUST_MEASURE[name] if work not in cases.ALONE]
+    return MUST_MEASURE[name]
+
+
 def absent(said):
     found = {}
     for line in said.splitlines():
@@ -74,7 +82,8 @@ def main():
     with open(sys.argv[2], encoding="utf-8") as file:
         rows = json.load(file)
     with open(sys.argv[3], encoding="utf-8") as file:
-        missing = absent(file.read())
+        said = file.read()
+    missing = absent(said)
     check(isinstance(rows, list) and rows, "the JSON is no array with something in it")
     for row in rows:
         check_row(row)
@@ -90,7 +99,7 @@ def main():
         for work in cases.WORKS:
             here = [row for row in mine if row["work"] == work]
             check(here, "%s has no row of %s" % (name, work))
-            if work in MUST_MEASURE[name]:
+            if work in expected(name, said):
                 check(here and all(row["ns"] for row in here), "%s: no ns of %s" % (name, work))
     for why in missing.items():
         print("absent: %s: %s" % why)

@@ -84,14 +84,6 @@ static void *free_slowly(void *arg)
 	return NULL;
 }
 
-static struct rdm_stats stats_of(rdm_pool *pool)
-{
-	struct rdm_stats stats = { .size = sizeof(stats) };
-
-	T_CHECK(!rdm_pool_stats(pool, &stats));
-	return stats;
-}
-
 static void note_slabs(char *first)
 {
 	for (unsigned i = 0; i < SPREAD; i++)
@@ -112,7 +104,7 @@ static void expect_nothing_left(const struct t_recorder *own)
 
 static void expect_use(struct t_recorder *own)
 {
-	struct rdm_stats stats = stats_of(scene.pool);
+	struct rdm_stats stats = t_stats(scene.pool);
 	void *block;
 
 	T_CHECK(!stats.inherited && !stats.slabs && !stats.carved_bytes && !stats.quarantined);
@@ -168,7 +160,7 @@ static void fork_in_the_middle(size_t size, unsigned policy)
 	}
 	note_slabs(stopped.caught[0]);
 	T_CHECK(rdm_pool_of(stopped.caught[0]) == scene.pool);
-	T_CHECK(!rdm_usable_size(stopped.caught[0]) && !stats_of(scene.pool).live_blocks);
+	T_CHECK(!rdm_usable_size(stopped.caught[0]) && !t_stats(scene.pool).live_blocks);
 	for (uintptr_t act = 0; act < ACTS; act++)
 		t_fork_passes(child, (void *)act);
 	for (unsigned i = 0; i < 2; i++)
@@ -226,22 +218,13 @@ static void fork_anywhere(unsigned forks)
 	t_recorder_free(scene.recorder);
 }
 
-/* Where every block goes through the arena, a thread can be stopped there. */
-static void do_without_magazines(char **argv)
-{
-	if (getenv("RDMALLOC_CONF"))
-		return;
-	T_CHECK(!setenv("RDMALLOC_CONF", "magazine:0", 1));
-	execv("/proc/self/exe", argv);
-	T_CHECKF(false, "execv: %s", strerror(errno));
-}
-
 int main(int argc, char **argv)
 {
 	static const unsigned policies[] = { RDM_FORK_HOLE, RDM_FORK_ZERO, RDM_FORK_COPY };
 
 	(void)argc;
-	do_without_magazines(argv);
+	/* Where every block goes through the arena, a thread can be stopped there. */
+	t_configure(argv, "magazine:0");
 	t_watchdog(60);
 	for (unsigned i = 0; i < 3; i++) {
 		fork_in_the_middle(100, policies[i]);
