@@ -151,6 +151,21 @@ static void limit_holds(void **state)
 	assert_int_equal(t_lines(caught.err), 1);
 }
 
+/* Slabs that nobody has needed yet must not keep others from being made. */
+static void slabs_ahead_give_way(void **state)
+{
+	struct watch *watch = watch_new("giving way");
+	rdm_pool *pool = watch_pool(watch, watermark, 8 * T_SLAB);
+
+	(void)state;
+	allocate(pool, 1, T_MIB);
+	assert_true(watch_stats(pool).slab_bytes > watermark);
+	block[1] = t_malloc(pool, 6 * T_SLAB);
+	watch_settle(pool);
+	assert_int_equal(watch_stats(pool).slab_bytes, 8 * T_SLAB);
+	end(watch, pool);
+}
+
 static void trimmed_memory_stays_away(void **state)
 {
 	struct watch *watch = watch_new("trimmed");
@@ -238,6 +253,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(without_a_watermark_nobody_helps),
 		cmocka_unit_test(one_thread_serves_all_pools),
 		cmocka_unit_test(limit_holds),
+		cmocka_unit_test(slabs_ahead_give_way),
 		cmocka_unit_test(trimmed_memory_stays_away),
 		cmocka_unit_test(freed_memory_comes_first),
 		cmocka_unit_test(environment_sets_the_default),
