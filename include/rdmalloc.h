@@ -93,6 +93,7 @@ struct rdm_pool_config {
 	unsigned pages;   /* enum rdm_pages */
 	unsigned fork;    /* enum rdm_fork_policy */
 	int node;         /* NUMA node to bind to; -1: default (any) */
+	size_t watermark; /* bytes to keep free by making slabs ahead; 0: default (off) */
 };
 /* clang-format off */
 #define RDM_POOL_CONFIG_INIT { .size = sizeof(struct rdm_pool_config), .node = -1 }
@@ -110,9 +111,10 @@ struct rdm_mr {
  * Both callbacks return 0 or a positive errno value (a negative one counts as
  * EIO). Those of one context are called by one thread at a time, those of
  * rails with other contexts may be called meanwhile, and none while fork() runs.
- * Where a pool has several rails the thread may be one of the library's own,
- * with all signals blocked. A dereg that failed is called again by later trims.
- * They may call malloc and free; they must not fork.
+ * Where a pool has several rails or a watermark the thread may be one of the
+ * library's own, with all signals blocked and, for a watermark, a stack of
+ * 256 KiB. A dereg that failed is called again by later trims. They may call
+ * malloc and free; they must not fork.
  */
 struct rdm_registrar {
 	size_t size;      /* sizeof(struct rdm_registrar) */
@@ -162,10 +164,11 @@ struct rdm_stats {
 	size_t quarantined;     /* bytes that a rail refused to deregister */
 	uint64_t registrations; /* calls of a registrar, since creation */
 	uint64_t deregistrations;
-	uint64_t growths;      /* slabs made since creation */
-	uint64_t forks;        /* fork() calls of the process so far */
-	uint64_t last_fork_ns; /* time that our handlers took in the last one */
-	int inherited;         /* 1: this is the child's view of a pool */
+	uint64_t growths;            /* slabs made since creation */
+	uint64_t background_growths; /* of these, by the background thread */
+	uint64_t forks;              /* fork() calls of the process so far */
+	uint64_t last_fork_ns;       /* time that our handlers took in the last one */
+	int inherited;               /* 1: this is the child's view of a pool */
 };
 
 /*
@@ -247,7 +250,8 @@ RDM_API int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
 
 /*
  * Deregisters and returns slabs in which nothing is live, as long as `keep`
- * bytes of slabs remain. errno: EINVAL, ECHILD, EBUSY (a rail refused to
+ * bytes of slabs remain. Where that is below the pool's watermark, slabs come back
+ * when a later allocation takes memory from one. errno: EINVAL, ECHILD, EBUSY (a rail refused to
  * deregister a slab, or vm.max_map_count is too small; the slab stays mapped, out
  * of use, and is tried again next time).
  */

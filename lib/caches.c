@@ -210,22 +210,26 @@ static void flush_all(struct rdm_pool *pool, bool idle)
 	unlock_caches(pool);
 }
 
-void rdm_caches_drain_depot(struct rdm_pool *pool)
+bool rdm_caches_drain_depot(struct rdm_pool *pool)
 {
+	bool drained = false;
+
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++) {
 		struct rdm_magazine *list = rdm_depot_take_all(&pool->depot, c);
 
 		for (const struct rdm_magazine *each = list; each; each = each->next)
 			for (size_t i = 0; i < each->count; i++)
 				rdm_arena_free(each->blocks[i], c);
+		drained = drained || list;
 		rdm_magazines_free(list);
 	}
+	return drained;
 }
 
-void rdm_caches_drain(struct rdm_pool *pool)
+bool rdm_caches_drain(struct rdm_pool *pool)
 {
 	flush_all(pool, false);
-	rdm_caches_drain_depot(pool);
+	return rdm_caches_drain_depot(pool);
 }
 
 /* What orphans hold goes to the depot, unless their thread was in the midst of moving it. */

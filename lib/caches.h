@@ -9,6 +9,7 @@
  * lock only depots are called.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "magazine.h"
@@ -21,12 +22,12 @@ int rdm_caches_open(void);
 
 /*
  * Under the quiesce lock. drain_depot and drain (every thread's caches, too)
- * give blocks back to the arena; forget drops them, because the arena will be
+ * give blocks back to the arena, and say whether there were any; forget drops them, because the arena will be
  * reset. close, after it, ends all caches of a pool that goes away. adopt: an
  * inherited pool is in use again.
  */
-void rdm_caches_drain_depot(struct rdm_pool *pool);
-void rdm_caches_drain(struct rdm_pool *pool);
+bool rdm_caches_drain_depot(struct rdm_pool *pool);
+bool rdm_caches_drain(struct rdm_pool *pool);
 void rdm_caches_forget(struct rdm_pool *pool);
 void rdm_caches_close(struct rdm_pool *pool);
 void rdm_caches_adopt(struct rdm_pool *pool);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdint.h>
 
+#include "background.h"
 #include "bits.h"
 #include "keymap.h"
 #include "reserve.h"
@@ -31,8 +32,10 @@ static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
 {
 	struct rdm_slab_set *set = slab->set;
 
-	if (slab->free_pages == slab->pages)
+	if (slab->free_pages == slab->pages) {
 		rdm_bits_clear(set->index.idle, rdm_slab_granule(slab));
+		set->watermark.idle -= slab->length;
+	}
 	rdm_bits_assign(slab->carved, first, run, true);
 	slab->free_pages -= run;
 	set->carved_pages += run;
@@ -134,10 +137,14 @@ void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t al
 {
 	size_t run = pages_of(size);
 	void *found;
+	bool low;
 
 	pthread_mutex_lock(&set->lock);
 	found = at ? carve_at(set, at, run) : carve_anywhere(set, run, align);
+	low = found && rdm_watermark_crossed(set);
 	pthread_mutex_unlock(&set->lock);
+	if (low)
+		rdm_background_wake();
 	return found;
 }
 
@@ -182,8 +189,10 @@ static void uncarve(struct rdm_slab *slab, size_t first, size_t run)
 		if (offered < pages)
 			rdm_slab_index_offer(&set->index, granule, pages);
 	}
-	if (slab->free_pages == slab->pages)
+	if (slab->free_pages == slab->pages) {
 		rdm_bits_set(set->index.idle, granule);
+		set->watermark.idle += slab->length;
+	}
 }
 
 void rdm_slabs_uncarve(void *at, size_t size)
@@ -202,6 +211,8 @@ void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
 	struct rdm_slab *slab;
 
 	pthread_mutex_lock(&set->lock);
+	set->watermark.idle = 0;
+	set->watermark.whole = false;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		if (slab->quarantined)
 			continue;

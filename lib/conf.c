@@ -25,6 +25,8 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "bytes registered at a time, a multiple of 2M; what trim can return" },
 	{ "limit", RDM_CONF_SIZE, offsetof(struct rdm_conf, limit), NULL, "0",
 	  "bytes of slabs a pool can have; 0: no limit" },
+	{ "watermark", RDM_CONF_SIZE, offsetof(struct rdm_conf, watermark), NULL, "0",
+	  "bytes that a background thread keeps free in a pool's slabs; 0: it makes none" },
 	{ "magazine", RDM_CONF_SIZE, offsetof(struct rdm_conf, magazine), NULL, "4M",
 	  "bytes of free blocks that a thread may keep of a pool; 0: none" },
 	{ "backing", RDM_CONF_WORD, offsetof(struct rdm_conf, backing), backing_words, "anon",

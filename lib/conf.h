@@ -16,6 +16,7 @@ struct rdm_conf {
 	size_t reserve;
 	size_t slab_size;
 	size_t limit;
+	size_t watermark;
 	size_t magazine;
 	unsigned backing;
 	unsigned pages;

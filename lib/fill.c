@@ -85,9 +85,8 @@ static void register_group(struct fill *fill, unsigned rails)
 {
 	for (size_t i = 0; i < fill->count && await(fill, i); i++)
 		for (int rail = 0; rail < RDM_RAILS_MAX; rail++) {
-			int error = rails & (1U << rail) ?
-					    rdm_slab_register(fill->slab[i], rail, true) :
-					    0;
+			int error =
+				rails & (1U << rail) ? rdm_slab_register(fill->slab[i], rail) : 0;
 
 			if (error) {
 				fail(fill, error);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "background.h"
 #include "conf.h"
 #include "log.h"
 #include "caches.h"
@@ -101,13 +102,17 @@ static void outer_postfork_parent(void)
 static void outer_postfork_child(void)
 {
 	rdm_pools_for_each(forget_rails);
+	rdm_background_open();
 	rdm_quiesce_postfork();
 }
 
 static void register_handlers(void)
 {
 	void *first;
-	int error = pthread_atfork(inner_prefork, inner_postfork_parent, inner_postfork_child);
+	int error;
+
+	rdm_background_open();
+	error = pthread_atfork(inner_prefork, inner_postfork_parent, inner_postfork_child);
 
 	if (!error)
 		error = rdm_caches_open();

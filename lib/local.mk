@@ -7,6 +7,7 @@ LIB_SOURCES = \
 	lib/arena.c lib/arena.h \
 	lib/arena_config.h \
 	lib/audit.c \
+	lib/background.c lib/background.h \
 	lib/bits.c lib/bits.h \
 	lib/caches.c lib/caches.h \
 	lib/carve.c \
@@ -15,6 +16,7 @@ LIB_SOURCES = \
 	lib/emap.c lib/emap.h \
 	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
+	lib/growth.c lib/growth.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \
@@ -39,6 +41,7 @@ LIB_SOURCES = \
 	lib/static_tls.c lib/static_tls.h \
 	lib/stats.c \
 	lib/version.c \
+	lib/watermark.c lib/watermark.h \
 	lib/workers.c lib/workers.h
 
 LIB_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(RAIL_CPPFLAGS)

@@ -117,7 +117,10 @@ static struct rdm_cache *cache_of(struct rdm_pool *pool)
 {
 	struct rdm_cache *hot = rdm_quick.reach ? rdm_cache_hot() : rdm_magazine_tls.hot;
 
-	return hot->home == pool ? hot : rdm_caches_of(pool);
+	/* Not its home: that is the registry's, and its pool may be on its way out. */
+	if (atomic_load_explicit(&hot->pool, memory_order_acquire) == pool)
+		return hot;
+	return rdm_caches_of(pool);
 }
 
 /* For blocks that no cache takes. */
@@ -139,14 +142,14 @@ static void do_chores(struct rdm_pool *pool, unsigned class, struct chores *chor
 		put_back(pool, class, chores->blocks, chores->count);
 }
 
-/* Loads a magazine for so many blocks, others give way for it. False: the cache is locked. */
+/* Loads a magazine for so many blocks, others give way for it. False: locked, or loaded already. */
 static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class,
 			 struct rdm_magazine *magazine, size_t blocks)
 {
 	size_t bytes = blocks * rdm_class_size(class);
 
 	for (unsigned tried = 0;; tried++) {
-		bool entered = rdm_cache_enter(cache, pool);
+		bool entered = rdm_cache_enter(cache, pool) && !cache->stacks[class].floor;
 		bool has_room = entered && cache->bytes + bytes <= rdm_magazine_budget;
 		struct chores chores;
 

@@ -36,7 +36,7 @@ static inline void *begin(void *block, size_t class)
 
 static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align)
 {
-	for (;;) {
+	for (unsigned attempt = 0;; attempt++) {
 		unsigned generation = rdm_pool_generation(pool);
 		struct rdm_want want;
 		unsigned state;
@@ -53,7 +53,7 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 				pool->name);
 			return fail(ENOMEM);
 		}
-		if (rdm_pool_grow(pool, &want, generation))
+		if (rdm_pool_grow(pool, &want, generation, attempt))
 			return NULL;
 	}
 }

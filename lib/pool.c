@@ -9,6 +9,7 @@
 #include "caches.h"
 #include "conf.h"
 #include "fork.h"
+#include "growth.h"
 #include "live.h"
 #include "log.h"
 #include "meta.h"
@@ -31,11 +32,6 @@ bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 		(const void *)pool);
 	errno = EINVAL;
 	return false;
-}
-
-static void change_regions(struct rdm_pool *pool)
-{
-	pool->regions++;
 }
 
 static bool bad_field(const char *what)
@@ -71,13 +67,6 @@ static bool check_kind(const struct rdm_memory_kind *kind)
 	return true;
 }
 
-static size_t smallest_slab(const struct rdm_memory_kind *kind)
-{
-	size_t page = rdm_prepare_page_size(kind);
-
-	return page > RDM_GRANULE ? page : RDM_GRANULE;
-}
-
 /* Fills the pool from config, RDMALLOC_CONF and the defaults, in this order. */
 static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *config)
 {
@@ -91,6 +80,7 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 		return false;
 	pool->slab_size = config->slab_size ? config->slab_size : conf->slab_size;
 	pool->limit = (config->limit ? config->limit : conf->limit) & ~(RDM_GRANULE - 1);
+	pool->slabs.watermark.bytes = config->watermark ? config->watermark : conf->watermark;
 	kind->backing = config->backing ? config->backing : conf->backing;
 	kind->pages = config->pages ? config->pages : conf->pages;
 	kind->node = config->node >= 0 ? config->node : conf->node;
@@ -103,7 +93,7 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 		pool->slabs.fork = RDM_FORK_HOLE;
 	if (!check_kind(kind))
 		return false;
-	least = smallest_slab(kind);
+	least = rdm_growth_least(kind);
 	pool->slab_size = (pool->slab_size + least - 1) & ~(least - 1);
 	if (pool->limit && pool->limit < least)
 		return bad_field("limit is smaller than a huge page");
@@ -243,7 +233,7 @@ int rdm_pool_reset(rdm_pool *pool)
 	error = return_everything(pool);
 	if (!error)
 		end_inheritance(pool);
-	change_regions(pool);
+	rdm_growth_changed(pool);
 	return rdm_quiesce_leave(error ? EBUSY : 0);
 }
 
@@ -269,7 +259,7 @@ static int adopt(struct rdm_pool *pool)
 
 static int check_max_length(const struct rdm_pool *pool, const struct rdm_rail *rail)
 {
-	size_t least = smallest_slab(&pool->slabs.kind);
+	size_t least = rdm_growth_least(&pool->slabs.kind);
 
 	if (!rail->registrar.max_len || rail->registrar.max_len >= least)
 		return 0;
@@ -295,7 +285,7 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 	}
 	pool->slabs.rails[slot] = *rail;
 	error = rdm_slabs_attach(&pool->slabs, slot);
-	change_regions(pool);
+	rdm_growth_changed(pool);
 	if (!error) {
 		end_inheritance(pool);
 		rdm_quiesce_leave(0);
@@ -363,233 +353,13 @@ int rdm_pool_remove_rail(rdm_pool *pool, int rail)
 	error = rdm_slabs_detach(&pool->slabs, rail);
 	if (!error)
 		rdm_rail_close(&pool->slabs.rails[rail], false);
-	change_regions(pool);
+	rdm_growth_changed(pool);
 	return rdm_quiesce_leave(error);
 }
 
-static int refuse_inherited(struct rdm_pool *pool)
+struct rdm_pool *rdm_pools(void)
 {
-	if (!pool->complained)
-		rdm_log(RDM_LOG_ERROR,
-			"pool %s was inherited through fork(): rdm_pool_reset() it or add a rail first",
-			pool->name);
-	pool->complained = true;
-	return ECHILD;
-}
-
-static int refuse_limit(struct rdm_pool *pool, size_t length)
-{
-	if (!pool->complained)
-		rdm_log(RDM_LOG_WARN,
-			"pool %s has %zu MiB of slabs, %zu MiB more would pass its limit of %zu MiB",
-			pool->name, pool->slabs.bytes >> 20,
-			(length + RDM_GRANULE - 1) >> RDM_GRANULE_SHIFT << 1, pool->limit >> 20);
-	pool->complained = true;
-	return ENOMEM;
-}
-
-static size_t shortest_slab(const struct rdm_pool *pool, size_t size)
-{
-	size_t granule = smallest_slab(&pool->slabs.kind);
-
-	return (size + granule - 1) & ~(granule - 1);
-}
-
-/* Bytes of the slab to make for a run of `size`, 0 when the limit forbids it. */
-static size_t slab_length(const struct rdm_pool *pool, size_t size)
-{
-	size_t granule = smallest_slab(&pool->slabs.kind);
-	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
-	size_t room = !pool->limit ? SIZE_MAX : pool->limit > used ? pool->limit - used : 0;
-	size_t max = rdm_slabs_max_length(&pool->slabs);
-	size_t length, most;
-
-	length = shortest_slab(pool, size);
-	most = (room < max ? room : max) & ~(granule - 1);
-	if (length > most)
-		return 0;
-	if (length < pool->slab_size)
-		length = pool->slab_size < most ? pool->slab_size : most;
-	return length;
-}
-
-static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
-{
-	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
-	size_t max = rdm_slabs_max_length(&pool->slabs);
-	size_t length = slab_length(pool, size);
-	int error;
-
-	align = align > page ? align : page;
-	/* When few addresses are left a short slab is better than none. */
-	if (length && !rdm_slabs_have_room(length, align))
-		length = shortest_slab(pool, size);
-	if (!length && size > max) {
-		rdm_log(RDM_LOG_ERROR,
-			"pool %s: a rail registers at most %zu bytes, %zu are wanted", pool->name,
-			max, size);
-		return ENOMEM;
-	}
-	if (!length)
-		return refuse_limit(pool, size);
-	error = rdm_slabs_add(&pool->slabs, length, align);
-	if (error)
-		return error;
-	pool->complained = false;
-	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-	change_regions(pool);
-	return 0;
-}
-
-/* Gives back empty slabs that are too short for what is wanted. True if there were any. */
-static bool trim_idle(struct rdm_pool *pool)
-{
-	size_t before = pool->slabs.bytes;
-
-	rdm_slabs_trim(&pool->slabs, 0);
-	change_regions(pool);
-	return pool->slabs.bytes < before;
-}
-
-/* Finds room in what threads and empty slabs hold. `error` is why no slab could be made, 0: none was. */
-static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, int error)
-{
-	rdm_caches_drain(pool);
-	rdm_arena_purge(&pool->arena);
-	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
-		return 0;
-	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
-	return trim_idle(pool) || !error ? add_slab(pool, want->size, want->align) : error;
-}
-
-static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
-{
-	int error = 0;
-
-	if (atomic_load(&pool->inherited))
-		return refuse_inherited(pool);
-	if (generation != rdm_pool_generation(pool))
-		return 0;
-	/* Small runs that nobody uses may add up to the large one that is missing. */
-	rdm_caches_drain_depot(pool);
-	rdm_arena_purge(&pool->arena);
-	if (rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
-		return 0;
-	if (slab_length(pool, want->size)) {
-		error = add_slab(pool, want->size, want->align);
-		if (!error)
-			return 0;
-	}
-	return scrape_together(pool, want, error);
-}
-
-int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation)
-{
-	if (!rdm_quiesce_enter("rdm_malloc"))
-		return -1;
-	return rdm_quiesce_leave(grow(pool, want, generation));
-}
-
-/* As much as fork() and other threads that grow have to wait for. */
-#define RESERVE_STEP ((size_t)256 << 20)
-
-/* How many slabs of that length to make at once for a pool that lacks so many bytes. */
-static size_t run_count(const struct rdm_pool *pool, size_t length, size_t bytes)
-{
-	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
-	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
-	size_t count = (bytes - 1) / length + 1;
-
-	if (count > RESERVE_STEP / length)
-		count = RESERVE_STEP / length;
-	if (count > RDM_RUN_MAX)
-		count = RDM_RUN_MAX;
-	if (pool->limit && count > (pool->limit - used) / length)
-		count = (pool->limit - used) / length;
-	while (count > 1 && !rdm_slabs_have_room(count * length, page))
-		count /= 2;
-	return count;
-}
-
-static int add_run(struct rdm_pool *pool, size_t bytes)
-{
-	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
-	size_t length = slab_length(pool, 1);
-	size_t count = length ? run_count(pool, length, bytes) : 0;
-	size_t made;
-	int error;
-
-	if (count < 2)
-		return add_slab(pool, 1, RDM_GRANULE);
-	error = rdm_slabs_add_run(&pool->slabs, length, page, count, &made);
-	if (!made)
-		return error;
-	pool->complained = false;
-	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-	change_regions(pool);
-	return error;
-}
-
-/* One step, after which slabs of *done bytes are there. */
-static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
-{
-	int error;
-
-	if (atomic_load(&pool->inherited))
-		return refuse_inherited(pool);
-	if (bytes > rdm_reserve_size()) {
-		rdm_log(RDM_LOG_ERROR,
-			"rdm_pool_reserve: %zu MiB is more than the reserve of %zu MiB: set "
-			"RDMALLOC_CONF=reserve:SIZE",
-			bytes >> 20, rdm_reserve_size() >> 20);
-		return ENOMEM;
-	}
-	if (pool->limit && bytes > pool->limit)
-		return refuse_limit(pool, bytes - pool->slabs.bytes);
-	error = pool->slabs.bytes < bytes ? add_run(pool, bytes - pool->slabs.bytes) : 0;
-	*done = pool->slabs.bytes;
-	return error;
-}
-
-int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
-			      int (*progress)(void *context, size_t done, size_t total),
-			      void *context)
-{
-	size_t done = 0;
-
-	if (!rdm_pool_check(pool, "rdm_pool_reserve"))
-		return -1;
-	do {
-		if (!rdm_quiesce_enter("rdm_pool_reserve") ||
-		    rdm_quiesce_leave(reserve(pool, bytes, &done)))
-			return -1;
-		if (progress && progress(context, done < bytes ? done : bytes, bytes) &&
-		    done < bytes) {
-			errno = ECANCELED;
-			return -1;
-		}
-	} while (done < bytes);
-	return 0;
-}
-
-int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
-{
-	return rdm_pool_reserve_progress(pool, bytes, NULL, NULL);
-}
-
-int rdm_pool_trim(rdm_pool *pool, size_t keep)
-{
-	int error;
-
-	if (!rdm_pool_check(pool, "rdm_pool_trim") || !rdm_quiesce_enter("rdm_pool_trim"))
-		return -1;
-	if (atomic_load(&pool->inherited))
-		return rdm_quiesce_leave(refuse_inherited(pool));
-	rdm_caches_drain(pool);
-	rdm_arena_purge(&pool->arena);
-	error = rdm_slabs_trim(&pool->slabs, keep);
-	change_regions(pool);
-	return rdm_quiesce_leave(error ? EBUSY : 0);
+	return pools;
 }
 
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool))

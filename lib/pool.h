@@ -35,6 +35,7 @@ struct rdm_pool {
 	_Atomic unsigned generation; /* goes up when there is new room */
 	unsigned regions;            /* goes up when slabs come and go; under the quiesce lock */
 	_Atomic bool inherited;
+	uint64_t background_growths; /* slabs made ahead of need; under the quiesce lock */
 	bool complained; /* that it cannot grow, since it last did; under the quiesce lock */
 };
 
@@ -49,11 +50,14 @@ static inline unsigned rdm_pool_generation(const struct rdm_pool *pool)
 
 /*
  * Makes room for `want`, unless somebody did since `generation`: then the
- * caller just tries again. 0, or -1 with errno.
+ * caller just tries again, as the next attempt (from 0). 0, or -1 with errno.
  */
-int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation);
+int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
+		  unsigned attempt);
 
 /* Calls for every pool; under the quiesce lock. */
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool));
+/* The first one. */
+struct rdm_pool *rdm_pools(void);
 
 #endif

@@ -209,20 +209,10 @@ __attribute__((noinline)) void rdm_prepare_dirty(void *addr, size_t length)
 	if (rdm_ablated(RDM_ABLATE_WRITE))
 		return;
 	__asm__("" : "+r"(nothing));
-	for (size_t i = 0; i < length; i += page)
-		__atomic_fetch_add((uint8_t *)addr + i, nothing, __ATOMIC_RELAXED);
-}
-
-void rdm_prepare_write(void *addr, size_t length)
-{
-	size_t page = base_page();
-
-	if (rdm_ablated(RDM_ABLATE_WRITE))
-		return;
 	/* Not at the same place in each page: those would compete for one set of the cache. */
 	for (size_t i = 0; i < length; i += page)
-		__atomic_store_n((uint8_t *)addr + i + (i / page * 64 & (page - 1)), 0,
-				 __ATOMIC_RELAXED);
+		__atomic_fetch_add((uint8_t *)addr + i + (i / page * 64 & (page - 1)), nothing,
+				   __ATOMIC_RELAXED);
 }
 
 /* 0, ENOMEM, or EINVAL before Linux 5.14: then nothing is populated. */
@@ -240,7 +230,7 @@ int rdm_prepare_populate(void *addr, size_t length, bool write)
 	if (error == ENOMEM)
 		return error;
 	if (error || write)
-		rdm_prepare_write(addr, length);
+		rdm_prepare_dirty(addr, length);
 	return 0;
 }
 

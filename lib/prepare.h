@@ -55,7 +55,5 @@ void rdm_prepare_protect(void *addr, size_t length);
 
 /* Writes to each base page without changing it, also while others use it. */
 void rdm_prepare_dirty(void *addr, size_t length);
-/* Writes to each base page of memory that has not been used yet, which is faster. */
-void rdm_prepare_write(void *addr, size_t length);
 
 #endif

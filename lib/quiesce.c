@@ -33,6 +33,11 @@ void rdm_quiesce_help(void)
 	inside = true;
 }
 
+bool rdm_quiesce_is_inside(void)
+{
+	return inside;
+}
+
 int rdm_quiesce_leave(int error)
 {
 	inside = false;

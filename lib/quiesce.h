@@ -23,6 +23,8 @@ int rdm_quiesce_leave(int error);
 /* A thread that works for one that is inside, which waits for its end: it is inside, too. */
 void rdm_quiesce_help(void);
 
+bool rdm_quiesce_is_inside(void);
+
 void rdm_quiesce_prefork(void);
 void rdm_quiesce_postfork(void);
 

@@ -77,16 +77,13 @@ unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
 	return rails;
 }
 
-int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh)
+int rdm_slab_register(struct rdm_slab *slab, int rail)
 {
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
 	/* Paging, KSM or a fork may have undone an earlier write. */
-	if (fresh)
-		rdm_prepare_write(slab->base, slab->length);
-	else
-		rdm_prepare_dirty(slab->base, slab->length);
+	rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
 	if (error)
 		return error;
@@ -144,6 +141,10 @@ static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 	rdm_bits_set(set->index.slabs, granule);
 	rdm_bits_set(set->index.idle, granule);
 	rdm_slab_index_offer(&set->index, granule, slab->quarantined ? 0 : slab->pages);
+	if (!slab->quarantined) {
+		set->bytes += slab->length;
+		set->watermark.idle += slab->length;
+	}
 	pthread_mutex_unlock(&set->lock);
 }
 
@@ -292,7 +293,6 @@ int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, siz
 	error = rdm_fill(set, run.slab, run.count, made);
 	for (size_t i = 0; i < *made; i++) {
 		rdm_keymap_assign(run.slab[i]->base, length, run.slab[i]);
-		set->bytes += length;
 		set->growths++;
 		insert(set, run.slab[i]);
 	}
@@ -317,10 +317,12 @@ static void unlink_slab(struct rdm_slab *slab)
 	rdm_bits_clear(set->index.slabs, granule);
 	rdm_bits_clear(set->index.idle, granule);
 	rdm_slab_index_offer(&set->index, granule, 0);
-	if (slab->quarantined)
+	if (slab->quarantined) {
 		set->quarantined -= slab->length;
-	else
+	} else {
 		set->bytes -= slab->length;
+		set->watermark.idle -= slab->length;
+	}
 	slab->quarantined = false;
 }
 
@@ -376,7 +378,7 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 				set->rails[rail].registrar.name, max, slab->length);
 			error = EFBIG;
 		} else {
-			error = rdm_slab_register(slab, rail, false);
+			error = rdm_slab_register(slab, rail);
 		}
 		if (error)
 			break;

@@ -22,6 +22,7 @@
 #include "rdmalloc.h"
 #include "reserve.h"
 #include "slab_index.h"
+#include "watermark.h"
 
 struct rdm_pool;
 
@@ -60,9 +61,10 @@ struct rdm_slab_set {
 	pthread_mutex_t lock;
 	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address */
 	struct rdm_slab_index index;               /* under lock */
-	size_t bytes;                              /* of all slabs in use; under the quiesce lock */
+	size_t bytes;                              /* of slabs in use; written under both locks */
 	size_t quarantined;                        /* of the others; under the quiesce lock */
 	size_t carved_pages;                       /* under lock */
+	struct rdm_watermark watermark;
 	struct rdm_rail rails[RDM_RAILS_MAX];
 	_Atomic uint64_t registrations; /* by several threads, see fill.h */
 	uint64_t deregistrations, growths;
@@ -96,8 +98,8 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
 
 /* Rails that new slabs are registered with, a bit for each. */
 unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set);
-/* Writes to a slab and registers it. fresh: nobody else knows it. 0 or an errno value. */
-int rdm_slab_register(struct rdm_slab *slab, int rail, bool fresh);
+/* Writes to a slab and registers it. 0 or an errno value. */
+int rdm_slab_register(struct rdm_slab *slab, int rail);
 
 /*
  * Releases slabs with nothing carved while at least `keep` bytes stay. 0, or

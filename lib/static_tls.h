@@ -19,8 +19,11 @@
 /* Of rdm_magazine_tls, from the thread pointer. */
 extern intptr_t rdm_static_tls __attribute__((visibility("hidden")));
 
-/* The pointer at its start in the calling thread, which is never NULL. Only if it is static. */
-static inline void *rdm_static_tls_first(void)
+/*
+ * The pointer at its start in the calling thread, which is never NULL. Only if it
+ * is static. Sanitizers would take the distance for an address.
+ */
+__attribute__((no_sanitize("address", "thread"))) static inline void *rdm_static_tls_first(void)
 {
 	void *first = *(void *const __seg_fs *)rdm_static_tls;
 

@@ -44,6 +44,7 @@ int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
 		.registrations = set->registrations,
 		.deregistrations = set->deregistrations,
 		.growths = set->growths,
+		.background_growths = pool->background_growths,
 		.forks = rdm_fork_count(),
 		.last_fork_ns = rdm_fork_last_ns(),
 		.inherited = atomic_load(&pool->inherited),

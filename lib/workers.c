@@ -38,8 +38,8 @@ unsigned rdm_workers_cpus(void)
 #define NODES_MAX 1024
 #define NODES_WORD (8 * sizeof(unsigned long))
 
-/* The node that serves this thread, -1 where it has a policy, which a new thread inherits. */
-static int local_node(void)
+/* A new thread inherits the policy. */
+int rdm_workers_node(void)
 {
 	unsigned cpu, node;
 	int mode;
@@ -50,7 +50,7 @@ static int local_node(void)
 	return (int)node;
 }
 
-static void prefer_node(int node)
+void rdm_workers_prefer(int node)
 {
 	unsigned long nodes[NODES_MAX / NODES_WORD] = { 0 };
 
@@ -63,24 +63,38 @@ static void prefer_node(int node)
 
 #else
 
-static int local_node(void)
+int rdm_workers_node(void)
 {
 	return -1;
 }
 
-static void prefer_node(int node)
+void rdm_workers_prefer(int node)
 {
 	(void)node;
 }
 
 #endif
 
+int rdm_workers_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+		       void *arg)
+{
+	sigset_t all, before;
+	int error;
+
+	/* A thread begins with the mask of the one that makes it. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(thread, attributes, start, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
 static void *run(void *arg)
 {
 	const struct rdm_workers *workers = arg;
 
 	rdm_quiesce_help();
-	prefer_node(workers->node);
+	rdm_workers_prefer(workers->node);
 	workers->work(workers->context);
 	return NULL;
 }
@@ -88,19 +102,16 @@ static void *run(void *arg)
 void rdm_workers_start(struct rdm_workers *workers, unsigned wanted, void (*work)(void *context),
 		       void *context)
 {
-	sigset_t all, before;
-
-	*workers = (struct rdm_workers){ .work = work, .context = context, .node = local_node() };
+	*workers = (struct rdm_workers){ .work = work,
+					 .context = context,
+					 .node = rdm_workers_node() };
 	if (wanted > RDM_WORKERS_MAX)
 		wanted = RDM_WORKERS_MAX;
 	/* A caller that is cancelled while it waits would never leave. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &workers->cancel_state);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (workers->count < wanted &&
-	       !pthread_create(&workers->thread[workers->count], NULL, run, workers))
+	       !rdm_workers_create(&workers->thread[workers->count], NULL, run, workers))
 		workers->count++;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void rdm_workers_join(struct rdm_workers *workers)

@@ -23,6 +23,15 @@ struct rdm_workers {
 	int cancel_state;
 };
 
+/* As pthread_create(), but no signal is ever delivered to the thread. */
+int rdm_workers_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+		       void *arg);
+
+/* The node that serves the calling thread, -1 where it has a policy of its own. */
+int rdm_workers_node(void);
+/* What the calling thread touches first comes from that node; -1: leaves it as it is. */
+void rdm_workers_prefer(int node);
+
 /* CPUs that the calling thread may run on. */
 unsigned rdm_workers_cpus(void);
 

@@ -16,6 +16,7 @@ dist_man_MANS = \
 	man/rdm_pool_of.3 \
 	man/rdm_pool_remove_rail.3 \
 	man/rdm_pool_reserve.3 \
+	man/rdm_pool_reserve_progress.3 \
 	man/rdm_pool_reset.3 \
 	man/rdm_pool_stats.3 \
 	man/rdm_pool_trim.3 \
@@ -24,6 +25,7 @@ dist_man_MANS = \
 	man/rdm_regions_export.3 \
 	man/rdm_regions_resolve.3 \
 	man/rdm_sge.3 \
+	man/rdm_thread_flush.3 \
 	man/rdm_usable_size.3 \
 	man/rdm_version.3
 

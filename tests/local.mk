@@ -25,7 +25,7 @@ check_PROGRAMS = \
 	tests/unit/rails \
 	tests/unit/progress \
 	tests/unit/regions \
-	tests/unit/reserve \
+	tests/unit/reserve tests/unit/reserve_hugetlb \
 	tests/unit/resize \
 	tests/unit/tools \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
@@ -38,6 +38,7 @@ check_PROGRAMS = \
 	tests/fork/early \
 	tests/fork/stress \
 	tests/fork/windows \
+	tests/background/steady tests/background/fork tests/background/trouble \
 	tests/isolation/metadata \
 	tests/churn/pools \
 	tests/churn/vmas \
@@ -50,6 +51,10 @@ check_PROGRAMS = \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
 	tests/magazine/classes \
+	tests/magazine/drain \
+	tests/magazine/fork \
+	tests/magazine/live \
+	tests/magazine/membarrier \
 	tests/magazine/wait \
 	tests/property/carve \
 	tests/property/shadow
@@ -72,6 +77,8 @@ tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
 tests_property_carve_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_property_carve_LDADD = $(STEP_TEST_LIBS)
+tests_magazine_drain_SOURCES = \
+	tests/magazine/drain.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
@@ -104,9 +111,14 @@ tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_je_xallocx -Wl,--wrap=rdm_slabs_carve
 tests_unit_resize_LDADD = $(STEP_TEST_LIBS)
 tests_unit_progress_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_SOURCES = tests/unit/reserve.c tests/fork/backing.h
 tests_unit_reserve_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=madvise -Wl,--wrap=mprotect -Wl,--wrap=pthread_create
 tests_unit_reserve_LDADD = $(STEP_TEST_LIBS)
+tests_unit_reserve_hugetlb_SOURCES = $(tests_unit_reserve_SOURCES)
+tests_unit_reserve_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_unit_reserve_hugetlb_LDFLAGS = $(tests_unit_reserve_LDFLAGS)
+tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
@@ -114,6 +126,23 @@ tests_faults_exhausted_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mmap
 tests_faults_exhausted_LDADD = $(STEP_TEST_LIBS)
 tests_fork_adopt_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise
 tests_fork_adopt_LDADD = $(STEP_TEST_LIBS)
+
+
+background_support = tests/background/watch.c tests/background/watch.h
+background_ldflags = $(AM_LDFLAGS) \
+	-Wl,--wrap=rdm_watermark_made -Wl,--wrap=rdm_watermark_answered
+tests_background_steady_SOURCES = tests/background/steady.c $(background_support)
+tests_background_steady_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_background_steady_LDFLAGS = $(background_ldflags)
+tests_background_steady_LDADD = $(STEP_TEST_LIBS)
+tests_background_fork_SOURCES = tests/background/fork.c $(background_support)
+tests_background_fork_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_background_fork_LDFLAGS = $(background_ldflags)
+tests_background_fork_LDADD = $(STEP_TEST_LIBS)
+tests_background_trouble_SOURCES = tests/background/trouble.c $(background_support)
+tests_background_trouble_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_background_trouble_LDFLAGS = $(background_ldflags) -Wl,--wrap=pthread_create
+tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Loaded by hand: the program must not be linked with the library.
 check_LTLIBRARIES += tests/load/tls_user.la
@@ -136,3 +165,4 @@ dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 include tests/vm/local.mk
+include tests/instructions/local.mk

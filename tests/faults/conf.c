@@ -40,6 +40,8 @@ static const struct conf_case cases[] = {
 	{ "limit:99999999999T", "limit", "99999999999T", 4, 0, 'h' },
 	{ "limit:x", "limit", "x", 4, 0, 'h' },
 	{ "limit:1M", "limit", "1048576", 4, 0, 'h' },
+	{ "watermark:8M,limit:4M", NULL, NULL, 4, 4, 'h' },
+	{ "watermark:much", "watermark", "much", 4, 0, 'h' },
 	{ "node:first", "node", "first", 4, 0, 'h' },
 	{ "node:-7", "node", "-7", 4, 0, 'h' },
 	{ "log:loud", "log", "loud", 4, 0, 'h' },

@@ -12,7 +12,9 @@ static int disturbed(void *arg)
 	struct stress stress = {
 		.workers = STRESS_WORKERS,
 		.lives = 2,
-		.operations = T_TSAN ? 10000 : t_quick() || T_ASAN ? 100000 : 400000,
+		.operations = T_TSAN              ? 10000 :
+			      t_quick() || T_ASAN ? 100000 :
+						    400000,
 		.seed = *(uint64_t *)arg,
 	};
 	unsigned trims = 0;
@@ -40,6 +42,9 @@ int main(void)
 	uint64_t seed = t_seed();
 
 	t_watchdog(90);
+	/* In a child it has lost sight of jemalloc's locks. */
+	if (T_TSAN)
+		return disturbed(&seed);
 	t_fork_passes(disturbed, &seed);
 	return T_PASS;
 }

@@ -5,7 +5,7 @@
  * order, and what fails leaves whole slabs. Without threads, or without memory
  * in one piece, it is the same.
  */
-#include "support.h"
+#include "fork/backing.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -109,7 +109,7 @@ static void look(struct t_recorder *recorder, void *addr, size_t length)
 	T_CHECK(is_caller || signals_are_blocked());
 	for (size_t at = 0; at < length; at += t_page())
 		for (size_t in = 0; in < t_page(); in += 64)
-			T_CHECK(!((volatile char *)addr)[at + in]);
+			T_CHECK(!__atomic_load_n((char *)addr + at + in, __ATOMIC_RELAXED));
 }
 
 static void begin(unsigned backing, unsigned rails)
@@ -384,9 +384,29 @@ static void one_slab(void)
 	end();
 }
 
+/* More than there is: not in one piece, but all that there is. */
+static void exhausted(void)
+{
+	size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * t_page();
+
+	begin(RDM_BACKING_HUGETLB, 1);
+	T_FAILS(rdm_pool_reserve(scene.pool, memory) == -1, ENOMEM);
+	T_CHECKF(stats_of(scene.pool).slabs >= SLABS, "%zu slabs", stats_of(scene.pool).slabs);
+	expect(stats_of(scene.pool).slabs);
+	end();
+}
+
 int main(void)
 {
 	t_watchdog(120);
+	if (t_backing() == RDM_BACKING_HUGETLB) {
+		for (unsigned rails = 0; rails <= 2; rails++)
+			whole(RDM_BACKING_HUGETLB, rails);
+		populating = OLD_KERNEL;
+		whole(RDM_BACKING_HUGETLB, 0);
+		exhausted();
+		return T_PASS;
+	}
 	whole(RDM_BACKING_ANON, 0);
 	whole(RDM_BACKING_ANON, RAILS);
 	whole(RDM_BACKING_SHARED, 2);
