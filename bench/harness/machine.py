@@ -21,6 +21,10 @@ def _field(text, name):
     return ""
 
 
+def _memory(name):
+    return int(_field(_read("/proc/meminfo"), name).split()[0]) << 10
+
+
 def describe():
     cpu = _read("/proc/cpuinfo")
     thp = _read("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -28,7 +32,7 @@ def describe():
         "cpu": _field(cpu, "model name") or platform.machine(),
         "virtual": "hypervisor" in _field(cpu, "flags").split(),
         "cpus": len(os.sched_getaffinity(0)),
-        "memory": _field(_read("/proc/meminfo"), "MemTotal"),
+        "memory": "%.0f GiB" % (_memory("MemTotal") / 2**30),
         "kernel": platform.release(),
         "thp": thp[thp.find("[") + 1 : thp.find("]")],
     }
@@ -36,4 +40,4 @@ def describe():
 
 def memory_available():
     """Bytes."""
-    return int(_field(_read("/proc/meminfo"), "MemAvailable").split()[0]) << 10
+    return _memory("MemAvailable")

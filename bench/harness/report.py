@@ -4,7 +4,7 @@
 import json
 import os
 
-from . import cases, goals
+from . import cases, goals, timing
 
 
 INTRODUCTION = """\
@@ -126,10 +126,20 @@ class Report:
         body += [[s, "absent: " + why] for s, why in self.bench.absent.items()]
         return "## Subjects\n\n" + table(["subject", "version"], body) + "\n"
 
+    def _not_measured(self):
+        body = [
+            [r.subject, str(r.case), r.why]
+            for r in self.results.results
+            if r.ns is None and r.why != timing.LACKING
+        ]
+        if not body:
+            return ""
+        return "## Not measured\n\n" + table(["subject", "work", "why"], body) + "\n"
+
     def _machine(self):
         m = self.machine
-        return "{} CPUs of {}{}, {}, Linux {}, THP {}".format(
-            m["cpus"], "a virtual machine on " if m["virtual"] else "", m["cpu"], m["memory"],
+        return "{} CPUs ({}{}), {} of memory, Linux {}, transparent huge pages: {}".format(
+            m["cpus"], m["cpu"], ", a virtual machine" if m["virtual"] else "", m["memory"],
             m["kernel"], m["thp"] or "absent")
 
     def markdown(self, charts):
@@ -141,7 +151,7 @@ class Report:
         return INTRODUCTION.format(
             machine=self._machine(), touching=" and ".join(cases.TOUCHING), all=len(self.marks),
             met=met, missed=missed, unknown=unknown,
-        ) + body + self._peers()
+        ) + body + self._not_measured() + self._peers()
 
     def write(self, directory, charts):
         os.makedirs(directory, exist_ok=True)

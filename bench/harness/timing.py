@@ -60,6 +60,7 @@ class Clock:
 
 
 OUT_OF_TIME = "no time was left for it"
+LACKING = "it has no such operation"
 
 
 class Timing:
@@ -130,7 +131,7 @@ class Timing:
     def _left_out(self, result):
         """Whether there is no use in trying; result says why."""
         if result.case.work not in self.bench.works[result.subject]:
-            result.why = "it has no such operation"
+            result.why = LACKING
         return bool(result.why)
 
     def _turn(self, racer):
@@ -207,9 +208,9 @@ class Timing:
     def _turns_alone(self, subject, result):
         """In a fresh process."""
         need, have = result.case.bytes(subject.name), machine.memory_available()
-        if need > 0.9 * have:
+        if need + cases.GIB > have:
             raise Refused(
-                "it needs %.1f GiB of memory, %.1f are available"
+                "it needs %.1f GiB of memory, and one is for the rest: %.1f are available"
                 % (need / cases.GIB, have / cases.GIB)
             )
         worker = self.bench.start(subject, self.clock.timeout())
