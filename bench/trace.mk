@@ -33,6 +33,6 @@ bench-trace: all bench/trace
 	$(top_srcdir)/bench/trace-run --build .
 
 MOSTLYCLEANFILES += bench/trace bench/scaling-rdmalloc bench/scaling-malloc bench/tables
-EXTRA_DIST += bench/trace-run bench/scaling
+EXTRA_DIST += bench/trace-run bench/scaling docs/scaling.md
 
 .PHONY: bench-trace bench-scaling
