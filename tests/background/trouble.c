@@ -177,6 +177,14 @@ static void leave(void)
 		_exit(T_FAIL);
 }
 
+/* One that is there to the end, for leak checkers as well. */
+static struct watch *last_watch(void)
+{
+	static struct watch *volatile last;
+
+	return last = watch_new("last");
+}
+
 /* A child returns from its function without. */
 static int exit_normally(void)
 {
@@ -189,7 +197,7 @@ static int exit_while_busy(void *arg)
 	(void)arg;
 	/* As a destructor of what the registrar needs. */
 	T_CHECK(!atexit(leave));
-	return busy_pool(watch_new("last")) ? exit_normally() : T_FAIL;
+	return busy_pool(last_watch()) ? exit_normally() : T_FAIL;
 }
 
 static void exit_there(struct watch *watch)
@@ -200,7 +208,7 @@ static void exit_there(struct watch *watch)
 
 static int exit_in_registrar(void *arg)
 {
-	struct watch *watch = watch_new("last");
+	struct watch *watch = last_watch();
 
 	(void)arg;
 	watch->on_other = exit_there;
@@ -211,7 +219,7 @@ static int exit_in_registrar(void *arg)
 
 static int exit_afterwards(void *arg)
 {
-	struct watch *watch = watch_new("last");
+	struct watch *watch = last_watch();
 	rdm_pool *pool = watch_pool(watch, watermark, 0);
 
 	(void)arg;
@@ -252,7 +260,9 @@ static void end_passes(const char *what, int (*run)(void *))
 
 	t_say("%s", what);
 	t_catch(&caught, run, NULL);
-	T_CHECKF(!caught.status && !caught.len, "status %#x: %s", caught.status, caught.err);
+	/* A leak checker may have something to say of its own. */
+	T_CHECKF(!caught.status && !strstr(caught.err, "rdmalloc: "), "status %#x: %s",
+		 caught.status, caught.err);
 }
 
 int main(void)
