@@ -63,11 +63,11 @@ static bool make_slot(struct rdm_thread *thread, unsigned slot)
 		return true;
 	while (slots <= slot)
 		slots *= 2;
-	caches = rdm_meta_alloc(slots * sizeof(*caches));
+	caches = rdm_meta_alloc(slots * sizeof(struct rdm_cache *));
 	if (!caches)
 		return false;
 	if (thread->slots)
-		memcpy(caches, thread->caches, thread->slots * sizeof(*caches));
+		memcpy(caches, thread->caches, thread->slots * sizeof(struct rdm_cache *));
 	rdm_meta_free(thread->caches);
 	thread->caches = caches;
 	thread->slots = slots;

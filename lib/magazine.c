@@ -274,7 +274,7 @@ void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class)
 	/* Where blocks come from the depot more will be wanted. */
 	if (cache && !wanted)
 		equip(cache, pool, class, first_allowance(class));
-	stocked = count > 1 ? stock(cache, pool, class, blocks + 1, count - 1) : 0;
+	stocked = cache && count > 1 ? stock(cache, pool, class, blocks + 1, count - 1) : 0;
 	if (stocked < count - 1)
 		put_back(pool, class, blocks + 1 + stocked, count - 1 - stocked);
 	return blocks[0];

@@ -24,7 +24,7 @@ struct rdm_workers {
 };
 
 /* As pthread_create(), but no signal is ever delivered to the thread. */
-int rdm_workers_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+int rdm_workers_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
 		       void *arg);
 
 /* The node that serves the calling thread, -1 where it has a policy of its own. */

@@ -7,6 +7,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -67,6 +68,42 @@ static void replace(struct block *block, size_t size)
 	rdm_free(old);
 	block->size = size;
 	block->addr = t_malloc(scene.pool, size);
+}
+
+/* Stops a thread wherever it is, as a fork finds it. */
+static struct t_event stopped[WORKERS], go_on[WORKERS];
+static __thread uintptr_t worker;
+
+static void stop_here(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	t_event_set(&stopped[worker]);
+	t_event_wait(&go_on[worker], -1);
+	errno = saved;
+}
+
+/* Never without a block in its own magazine: no lock is held when it is stopped. */
+static void *work_alone(void *arg)
+{
+	uintptr_t me = (uintptr_t)arg;
+
+	worker = me;
+	for (unsigned round = 0; !scene.stop; round++) {
+		/* Its magazine is there, and has room. */
+		if (round == 1)
+			t_event_set(&stopped[me]);
+		for (unsigned i = 0; i < SPURT; i++) {
+			struct block *block = &scene.kept[me][i % KEPT];
+			void *old = block->addr;
+
+			block->addr = NULL;
+			rdm_free(old);
+			block->addr = rdm_malloc(scene.pool, block->size);
+		}
+	}
+	return NULL;
 }
 
 static void *work(void *arg)
@@ -160,10 +197,11 @@ static void let_a_thread_work(void)
 /* Blocks can be freed before the pool is in use again; what was kept is out of reach. */
 static void while_inherited(void)
 {
-	size_t before = t_stats(scene.pool).live_blocks;
+	size_t before;
 
-	T_CHECK(t_stats(scene.pool).inherited);
 	T_FAILS(!rdm_malloc(scene.pool, 4096), ECHILD);
+	T_CHECK(t_stats(scene.pool).inherited);
+	before = t_stats(scene.pool).live_blocks;
 	for (unsigned i = 0; i < OWN; i += 2) {
 		before -= scene.own[i].addr != NULL;
 		rdm_free(scene.own[i].addr);
@@ -292,6 +330,45 @@ static void fork_often(void)
 		 rss, t_rss());
 }
 
+/* Other threads are caught between two instructions of an operation at a magazine. */
+static void fork_at_any_instruction(void)
+{
+	struct sigaction action = { .sa_handler = stop_here };
+	unsigned most = t_quick() || T_SANITIZED ? 30 : 300;
+	pthread_t thread[WORKERS];
+
+	T_CHECK(!sigaction(SIGUSR1, &action, NULL));
+	scene.stop = false;
+	for (uintptr_t i = 0; i < WORKERS; i++) {
+		t_event_init(&stopped[i]);
+		t_event_init(&go_on[i]);
+		for (unsigned k = 0; k < KEPT; k++) {
+			scene.kept[i][k].size = 4096;
+			scene.kept[i][k].addr = t_malloc(scene.pool, 4096);
+		}
+		T_CHECK(!pthread_create(&thread[i], NULL, work_alone, (void *)i));
+		T_CHECK(t_event_wait(&stopped[i], -1));
+	}
+	use_own_magazines(&(struct t_rng){ .state = scene.seed });
+	for (unsigned n = 0; n < most; n++) {
+		struct act act = { .adopt = true };
+
+		t_watchdog(60);
+		for (unsigned i = 0; i < WORKERS; i++)
+			T_CHECK(!pthread_kill(thread[i], SIGUSR1));
+		for (unsigned i = 0; i < WORKERS; i++)
+			T_CHECK(t_event_wait(&stopped[i], -1));
+		t_fork_passes(child, &act);
+		for (unsigned i = 0; i < WORKERS; i++)
+			t_event_set(&go_on[i]);
+	}
+	scene.stop = true;
+	for (unsigned i = 0; i < WORKERS; i++)
+		T_CHECK(!pthread_join(thread[i], NULL));
+	for (unsigned i = 0; i < WORKERS * KEPT; i++)
+		rdm_free(scene.kept[i / KEPT][i % KEPT].addr);
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t thread[WORKERS];
@@ -316,6 +393,7 @@ int main(int argc, char **argv)
 	start_spurt();
 	for (unsigned i = 0; i < WORKERS; i++)
 		T_CHECK(!pthread_join(thread[i], NULL));
+	fork_at_any_instruction();
 	for (unsigned i = 0; i < OWN; i++)
 		rdm_free(scene.own[i].addr);
 	T_CHECK(!rdm_pool_destroy(scene.pool) && !scene.recorder->live);

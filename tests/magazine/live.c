@@ -6,11 +6,14 @@
  */
 #include "support.h"
 
+#include "size_class.h"
+
 enum { THREADS = 4, SLOTS = 1500 };
 
 struct block {
 	unsigned char *addr;
 	size_t size;
+	size_t usable; /* what the class of its size has */
 	uint64_t id;
 };
 
@@ -57,7 +60,7 @@ static void drop(struct block *block)
 static void step(struct worker *worker)
 {
 	struct block *block = &worker->block[t_below(&worker->rng, SLOTS)];
-	size_t size = random_size(&worker->rng);
+	size_t size = random_size(&worker->rng), padded = size;
 
 	if (block->addr && !t_below(&worker->rng, 4)) {
 		expect_pattern(block);
@@ -66,11 +69,14 @@ static void step(struct worker *worker)
 		drop(block);
 		if (t_below(&worker->rng, 3) == 0)
 			return;
-		block->addr = t_below(&worker->rng, 8) ? rdm_malloc(pool, size) :
-							 rdm_aligned_alloc(pool, t_page(), size);
+		if (!t_below(&worker->rng, 8))
+			padded = (size + t_page() - 1) & ~(t_page() - 1);
+		block->addr = padded == size ? rdm_malloc(pool, size) :
+					       rdm_aligned_alloc(pool, t_page(), size);
 	}
 	T_CHECKF(block->addr, "no block of %zu", size);
 	block->size = size;
+	block->usable = rdm_class_size(rdm_class_of(padded));
 	block->id = t_rand(&worker->rng);
 	t_pattern_fill(block->addr, size, block->id);
 }
@@ -94,8 +100,11 @@ static void compare(void)
 
 			if (!block->addr)
 				continue;
+			T_CHECKF(rdm_usable_size(block->addr) == block->usable,
+				 "%p, of %zu bytes, has %zu, not %zu", (void *)block->addr,
+				 block->size, rdm_usable_size(block->addr), block->usable);
 			blocks++;
-			bytes += rdm_usable_size(block->addr);
+			bytes += block->usable;
 			on_a_page += block->size < t_page() && !((uintptr_t)block->addr % t_page());
 		}
 	T_CHECKF(stats.live_blocks == blocks && stats.live_bytes == bytes,
