@@ -2,6 +2,7 @@
 #include "arena.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -118,9 +119,39 @@ void rdm_arena_reset(struct rdm_arena *arena)
 	command(arena->index, "reset");
 }
 
+/* A thread that fork() leaves behind in the midst of it would keep jemalloc from doing it ever again. */
+static pthread_mutex_t purge = PTHREAD_MUTEX_INITIALIZER;
+
 void rdm_arena_purge(struct rdm_arena *arena)
 {
+	pthread_mutex_lock(&purge);
 	command(arena->index, "purge");
+	pthread_mutex_unlock(&purge);
+}
+
+void rdm_arena_purge_soon(struct rdm_arena *arena)
+{
+	if (pthread_mutex_trylock(&purge))
+		return;
+	command(arena->index, "purge");
+	pthread_mutex_unlock(&purge);
+}
+
+void rdm_arena_prefork(void)
+{
+	if (!rdm_ablated(RDM_ABLATE_PURGE))
+		pthread_mutex_lock(&purge);
+}
+
+void rdm_arena_postfork_parent(void)
+{
+	if (!rdm_ablated(RDM_ABLATE_PURGE))
+		pthread_mutex_unlock(&purge);
+}
+
+void rdm_arena_postfork_child(void)
+{
+	pthread_mutex_init(&purge, NULL);
 }
 
 /*

@@ -9,8 +9,8 @@
  * room the allocation fails and says what it wanted: the pool grows, outside,
  * and asks again.
  *
- * alloc, resize and free may be called by any thread; the others under the
- * quiesce lock.
+ * alloc, resize, free and purge_soon may be called by any thread; the others
+ * under the quiesce lock.
  */
 
 #include <stdbool.h>
@@ -51,5 +51,12 @@ void rdm_arena_free(void *block, unsigned state);
 void rdm_arena_reset(struct rdm_arena *arena);
 /* Returns everything that jemalloc caches to the slabs. */
 void rdm_arena_purge(struct rdm_arena *arena);
+/* The same for any thread, unless another is at it. */
+void rdm_arena_purge_soon(struct rdm_arena *arena);
+
+/* Around fork(), inside the quiesce lock and outside jemalloc's. */
+void rdm_arena_prefork(void);
+void rdm_arena_postfork_parent(void);
+void rdm_arena_postfork_child(void);
 
 #endif

@@ -92,7 +92,8 @@ struct rdm_cache *rdm_caches_of(struct rdm_pool *pool)
 		return NULL;
 	cache = thread->caches[pool->slot];
 	if (!cache) {
-		cache = rdm_meta_alloc(sizeof(*cache));
+		/* A CPU takes addresses that are a multiple of 4 KiB apart for one: see state.c. */
+		cache = rdm_meta_alloc_aligned(sizeof(*cache), 4096);
 		if (!cache)
 			return NULL;
 		cache->owner = thread;

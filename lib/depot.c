@@ -3,7 +3,12 @@
 
 #include <string.h>
 
+#include "clock.h"
 #include "meta.h"
+
+/* At least so many milliseconds between two looks, at so many classes. */
+#define LOOK_MS 2
+#define LOOK_CLASSES 16
 
 void rdm_depot_init(struct rdm_depot *depot)
 {
@@ -24,7 +29,7 @@ void rdm_magazines_free(struct rdm_magazine *list)
 void rdm_depot_destroy(struct rdm_depot *depot)
 {
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
-		rdm_magazines_free(depot->classes[c]);
+		rdm_magazines_free(depot->shelves[c].magazines);
 	rdm_magazines_free(depot->empty);
 	pthread_mutex_destroy(&depot->lock);
 }
@@ -44,24 +49,37 @@ static struct rdm_magazine *pop(struct rdm_magazine **list)
 	return magazine;
 }
 
+static void count_in(struct rdm_shelf *shelf, size_t blocks)
+{
+	shelf->count += blocks;
+}
+
+static void count_out(struct rdm_shelf *shelf, size_t blocks)
+{
+	shelf->count -= blocks;
+	if (shelf->idle > shelf->count)
+		shelf->idle = shelf->count;
+}
+
 /* Fills the magazine on top, or else an empty one. How many blocks it took. */
 static size_t put_some(struct rdm_depot *depot, unsigned class, void **blocks, size_t count)
 {
-	struct rdm_magazine **list = &depot->classes[class];
+	struct rdm_shelf *shelf = &depot->shelves[class];
+	struct rdm_magazine *top = shelf->magazines;
 	size_t room;
 
-	if (!*list || (*list)->count == RDM_MAGAZINE_BLOCKS) {
-		struct rdm_magazine *empty = pop(&depot->empty);
-
-		if (!empty)
+	if (!top || top->count == RDM_MAGAZINE_BLOCKS) {
+		top = pop(&depot->empty);
+		if (!top)
 			return 0;
-		push(list, empty);
+		push(&shelf->magazines, top);
 	}
-	room = RDM_MAGAZINE_BLOCKS - (*list)->count;
+	room = RDM_MAGAZINE_BLOCKS - top->count;
 	if (count > room)
 		count = room;
-	memcpy((*list)->blocks + (*list)->count, blocks, count * sizeof(blocks[0]));
-	(*list)->count += count;
+	memcpy(top->blocks + top->count, blocks, count * sizeof(blocks[0]));
+	top->count += count;
+	count_in(shelf, count);
 	return count;
 }
 
@@ -86,40 +104,76 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 	}
 }
 
-size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, size_t most)
+static size_t take_some(struct rdm_depot *depot, unsigned class, void **blocks, size_t most)
 {
-	struct rdm_magazine **list = &depot->classes[class];
+	struct rdm_shelf *shelf = &depot->shelves[class];
 	size_t taken = 0;
 
-	rdm_depot_lock(depot);
-	while (*list && taken < most) {
-		size_t some = (*list)->count < most - taken ? (*list)->count : most - taken;
+	while (shelf->magazines && taken < most) {
+		struct rdm_magazine *top = shelf->magazines;
+		size_t some = top->count < most - taken ? top->count : most - taken;
 
-		(*list)->count -= some;
-		memcpy(blocks + taken, (*list)->blocks + (*list)->count, some * sizeof(blocks[0]));
+		top->count -= some;
+		memcpy(blocks + taken, top->blocks + top->count, some * sizeof(blocks[0]));
 		taken += some;
-		if (!(*list)->count)
-			push(&depot->empty, pop(list));
+		if (!top->count)
+			push(&depot->empty, pop(&shelf->magazines));
 	}
+	count_out(shelf, taken);
+	return taken;
+}
+
+size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, size_t most)
+{
+	size_t taken;
+
+	rdm_depot_lock(depot);
+	taken = take_some(depot, class, blocks, most);
 	rdm_depot_unlock(depot);
 	return taken;
 }
 
 void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine)
 {
+	struct rdm_shelf *shelf = &depot->shelves[class];
+
 	rdm_depot_lock(depot);
-	push(magazine->count ? &depot->classes[class] : &depot->empty, magazine);
+	push(magazine->count ? &shelf->magazines : &depot->empty, magazine);
+	count_in(shelf, magazine->count);
 	rdm_depot_unlock(depot);
 }
 
 struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned class)
 {
+	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *magazine;
 
 	rdm_depot_lock(depot);
-	magazine = pop(&depot->classes[class]);
+	magazine = pop(&shelf->magazines);
+	if (magazine)
+		count_out(shelf, magazine->count);
 	rdm_depot_unlock(depot);
 	return magazine;
+}
+
+size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, size_t most)
+{
+	uint32_t now = rdm_clock_ms();
+	struct rdm_shelf *shelf;
+	size_t weeded = 0;
+
+	if (now - atomic_load_explicit(&depot->looked, memory_order_relaxed) < LOOK_MS)
+		return 0;
+	rdm_depot_lock(depot);
+	atomic_store_explicit(&depot->looked, now, memory_order_relaxed);
+	for (unsigned i = 0; i < LOOK_CLASSES && !weeded; i++) {
+		*class = depot->hand = depot->hand % RDM_CLASS_MAX + 1;
+		shelf = &depot->shelves[*class];
+		weeded = take_some(depot, *class, blocks, shelf->idle < most ? shelf->idle : most);
+		shelf->idle = shelf->count;
+	}
+	rdm_depot_unlock(depot);
+	return weeded;
 }
 
 struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot)
@@ -134,11 +188,12 @@ struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot)
 
 struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
 {
+	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *list;
 
 	rdm_depot_lock(depot);
-	list = depot->classes[class];
-	depot->classes[class] = NULL;
+	list = shelf->magazines;
+	*shelf = (struct rdm_shelf){ 0 };
 	rdm_depot_unlock(depot);
 	return list;
 }
@@ -149,8 +204,7 @@ size_t rdm_depot_bytes(struct rdm_depot *depot)
 
 	rdm_depot_lock(depot);
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
-		for (const struct rdm_magazine *each = depot->classes[c]; each; each = each->next)
-			bytes += each->count * rdm_class_size(c);
+		bytes += depot->shelves[c].count * rdm_class_size(c);
 	rdm_depot_unlock(depot);
 	return bytes;
 }

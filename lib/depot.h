@@ -12,8 +12,10 @@
  */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "size_class.h"
 
@@ -28,7 +30,13 @@ struct rdm_magazine {
 struct rdm_depot {
 	pthread_mutex_t lock;
 	struct rdm_magazine *empty;
-	struct rdm_magazine *classes[RDM_CLASS_MAX + 1]; /* with one block at least */
+	struct rdm_shelf {
+		struct rdm_magazine *magazines; /* with one block each at least */
+		size_t count;                   /* of blocks */
+		size_t idle;                    /* of them not wanted since the last look */
+	} shelves[RDM_CLASS_MAX + 1];           /* by class */
+	unsigned hand;                          /* the class that was looked at last */
+	_Atomic uint32_t looked;                /* when; ms */
 };
 
 void rdm_depot_init(struct rdm_depot *depot);
@@ -45,6 +53,12 @@ struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned c
 void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine);
 /* An empty magazine, new if need be; NULL: no memory. */
 struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot);
+
+/*
+ * Looks, from time to time, at one class after the other, and takes some blocks
+ * out of which nobody had need since the look before. How many; of *class.
+ */
+size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, size_t most);
 
 /* Takes all magazines of a class out, as a list. */
 struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class);

@@ -64,6 +64,7 @@ static void outer_prefork(void)
 	uint64_t start = now();
 
 	rdm_quiesce_prefork();
+	rdm_arena_prefork();
 	prepare_ns = start;
 }
 
@@ -95,6 +96,7 @@ static void inner_postfork_child(void)
 
 static void outer_postfork_parent(void)
 {
+	rdm_arena_postfork_parent();
 	rdm_quiesce_postfork();
 }
 
@@ -103,6 +105,7 @@ static void outer_postfork_child(void)
 {
 	rdm_pools_for_each(forget_rails);
 	rdm_background_open();
+	rdm_arena_postfork_child();
 	rdm_quiesce_postfork();
 }
 

@@ -5,10 +5,19 @@
 
 #include "arena.h"
 #include "caches.h"
+#include "clock.h"
 #include "pool.h"
 
 /* What a class may have at first, if a block is not larger. */
 #define FIRST_BYTES ((size_t)16 << 10)
+
+/* A class that trades less often than once in so many milliseconds is served as well by the depot. */
+#define TRADE_MS 10
+/* So many trades that came sooner than that are not by chance. */
+#define TRADES 8
+
+/* What a thread takes from the depot to the arena at a time. */
+#define WEEDS 32
 
 size_t rdm_magazine_budget;
 struct rdm_quick rdm_quick;
@@ -81,23 +90,36 @@ static void evict(struct rdm_cache *cache, unsigned class, bool any, struct chor
 	stack->seen = top;
 }
 
-/* Lets a stack have up to twice as many blocks, as far as there is room. */
+/* Whether a class that trades does so often. */
+static bool trades_often(struct rdm_cache *cache, unsigned class)
+{
+	uint32_t now = rdm_clock_ms();
+	uint32_t *due = &cache->due[class];
+
+	if ((int32_t)(*due - now) < 0)
+		*due = now;
+	else if (*due - now > TRADES * TRADE_MS)
+		return true;
+	*due += TRADE_MS;
+	return false;
+}
+
+/* Lets a stack of a busy class have up to twice as many blocks, as far as there is room. */
 static bool grow(struct rdm_cache *cache, unsigned class)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
+	size_t size = rdm_class_size(class);
 	size_t more = allowance(stack);
-	size_t size;
 
-	if (more == RDM_MAGAZINE_BLOCKS)
-		return false;
-	size = rdm_class_size(class);
 	if (more > RDM_MAGAZINE_BLOCKS - more)
 		more = RDM_MAGAZINE_BLOCKS - more;
 	if (more * size > rdm_magazine_budget - cache->bytes)
 		more = (rdm_magazine_budget - cache->bytes) / size;
+	if (!more || !trades_often(cache, class))
+		return false;
 	stack->ceiling += more;
 	cache->bytes += more * size;
-	return more;
+	return true;
 }
 
 /* Takes the lower half, which is what was not used for longest. */
@@ -132,6 +154,21 @@ static void put_back(struct rdm_pool *pool, unsigned class, void **blocks, size_
 		rdm_arena_free(blocks[put], class);
 }
 
+/* What nobody wants of the depot goes to the arena, a little at a time. */
+static void weed(struct rdm_pool *pool)
+{
+	void *blocks[WEEDS];
+	unsigned class;
+	size_t count = rdm_depot_weed(&pool->depot, &class, blocks, WEEDS);
+
+	if (!count)
+		return;
+	while (count)
+		rdm_arena_free(blocks[--count], class);
+	/* jemalloc takes of what it keeps by age, slabs are filled from the lowest address. */
+	rdm_arena_purge_soon(&pool->arena);
+}
+
 static void do_chores(struct rdm_pool *pool, unsigned class, struct chores *chores)
 {
 	if (chores->evicted)
@@ -140,6 +177,7 @@ static void do_chores(struct rdm_pool *pool, unsigned class, struct chores *chor
 		rdm_depot_give(&pool->depot, class, chores->full);
 	if (chores->count)
 		put_back(pool, class, chores->blocks, chores->count);
+	weed(pool);
 }
 
 /* Loads a magazine for so many blocks, others give way for it. False: locked, or loaded already. */
@@ -168,11 +206,12 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigne
 }
 
 /* How many blocks a class may have at first; 0: none at all. */
-static size_t first_allowance(unsigned class)
+static size_t first_allowance(struct rdm_cache *cache, unsigned class)
 {
 	size_t size = rdm_class_size(class);
 	size_t most = rdm_magazine_budget < FIRST_BYTES ? rdm_magazine_budget : FIRST_BYTES;
-	size_t blocks = size > most ? size <= rdm_magazine_budget : most / size;
+	bool often = trades_often(cache, class);
+	size_t blocks = size > most ? size <= rdm_magazine_budget && often : most / size;
 
 	return blocks < RDM_MAGAZINE_BLOCKS ? blocks : RDM_MAGAZINE_BLOCKS;
 }
@@ -273,7 +312,7 @@ void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class)
 		return NULL;
 	/* Where blocks come from the depot more will be wanted. */
 	if (cache && !wanted)
-		equip(cache, pool, class, first_allowance(class));
+		equip(cache, pool, class, first_allowance(cache, class));
 	stocked = cache && count > 1 ? stock(cache, pool, class, blocks + 1, count - 1) : 0;
 	if (stocked < count - 1)
 		put_back(pool, class, blocks + 1 + stocked, count - 1 - stocked);
@@ -285,9 +324,9 @@ static void relieve(struct rdm_cache *cache, unsigned class, struct chores *chor
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 
+	evict(cache, class, false, chores);
 	if (grow(cache, class))
 		return;
-	evict(cache, class, false, chores);
 	if (allowance(stack) == RDM_MAGAZINE_BLOCKS)
 		chores->full = unload(cache, class);
 	else
@@ -321,7 +360,7 @@ static enum push push(struct rdm_cache *cache, struct rdm_pool *pool, unsigned c
 
 void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
 {
-	size_t first = first_allowance(class);
+	size_t first = 0;
 	struct rdm_cache *cache;
 	enum push outcome = LOCKED;
 
@@ -332,6 +371,8 @@ void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
 	cache = cache_of(pool);
 	if (cache)
 		outcome = push(cache, pool, class, block, &first);
+	if (outcome == UNEQUIPPED && !first)
+		first = first_allowance(cache, class);
 	if (outcome == UNEQUIPPED && equip(cache, pool, class, first))
 		outcome = push(cache, pool, class, block, &first);
 	if (outcome != PUSHED)

@@ -6,7 +6,9 @@
  * What a thread keeps of a pool's free blocks: a cache with a stack for each
  * class, bounded by what all of them may hold together (RDMALLOC_CONF=magazine).
  * What a stack has too much or too little goes to or comes from the depot, half
- * a stack at a time. Blocks in here are free: their state is 0.
+ * a stack at a time; that is a trade. Classes that trade often may have more, those
+ * that are not used give way. What nobody takes from the depot for some time
+ * goes to the arena. Blocks in here are free: their state is 0.
  *
  * Only its thread uses a cache, without a lock, between enter and leave, where
  * nothing is called. Whoever else wants it (trim, statistics) makes it
@@ -17,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #include "depot.h"
@@ -46,6 +49,7 @@ struct rdm_cache {
 		/* By class; there is no class 0. */
 		struct rdm_stack stacks[RDM_CLASS_MAX + 1];
 	};
+	uint32_t due[RDM_CLASS_MAX + 1]; /* when a class that trades seldom would trade next; ms */
 	/* Under the registry's lock. */
 	struct rdm_pool *home; /* NULL: vacant */
 	const struct rdm_thread *owner;

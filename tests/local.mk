@@ -34,6 +34,7 @@ check_PROGRAMS = \
 	tests/fork/reassert \
 	tests/fork/quiesce \
 	tests/fork/abandoned \
+	tests/fork/purge \
 	tests/fork/adopt \
 	tests/fork/early \
 	tests/fork/stress \
@@ -122,6 +123,9 @@ tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
+tests_fork_purge_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=rdm_arena_purge_soon -Wl,--wrap=rdm_slabs_uncarve
+tests_fork_purge_LDADD = $(STEP_TEST_LIBS)
 tests_faults_exhausted_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mmap
 tests_faults_exhausted_LDADD = $(STEP_TEST_LIBS)
 tests_fork_adopt_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise

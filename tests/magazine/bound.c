@@ -114,6 +114,21 @@ static void burst(struct t_rng *rng, rdm_pool *pool)
 	}
 }
 
+/* What is needed often, and is as much as may be kept, is kept. */
+static void need_often(rdm_pool *pool)
+{
+	size_t size = budget->bytes / 200 > 64 ? budget->bytes / 200 : 64;
+	void *block[200];
+
+	for (unsigned n = 0; n < 20; n++) {
+		for (unsigned i = 0; i < 200; i++)
+			block[i] = t_malloc(pool, size);
+		for (unsigned i = 0; i < 200; i++)
+			rdm_free(block[i]);
+		expect_bound(pool);
+	}
+}
+
 static void *work(void *arg)
 {
 	unsigned steps = t_quick() || T_SANITIZED ? 10000 : 100000;
@@ -131,6 +146,7 @@ static void *work(void *arg)
 	}
 	for (unsigned i = 0; i < SLOTS; i++)
 		drop(&slots, i);
+	need_often(pools[0]);
 	for (unsigned i = 0; i < POOLS; i++)
 		expect_bound(pools[i]);
 	return NULL;

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { IDLERS = 3, BLOCKS = 100, ROUNDS = 40 };
+enum { IDLERS = 3, BLOCKS = 100, ROUNDS = 40, OFTEN = 50 };
 
 /* A thread that fills its magazines whenever it is asked, and sleeps meanwhile. */
 struct idler {
@@ -26,6 +26,9 @@ static void fill(struct idler *idler)
 	void *block[BLOCKS];
 
 	for (const size_t *size = idler->sizes; *size; size++) {
+		/* What a thread needs often it keeps. */
+		for (unsigned i = 0; i < OFTEN; i++)
+			rdm_free(t_malloc(idler->pool, *size));
 		for (unsigned i = 0; i < idler->blocks; i++) {
 			block[i] = t_malloc(idler->pool, *size);
 			memset(block[i], 3, *size);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fork() waits for a thread that returns jemalloc's free runs to the slabs; if
+ * it did not, nothing would ever be returned in the child.
+ */
+#include "support.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { GRACE_MS = 300, BLOCKS = 64, BLOCK = 20000 };
+
+struct rdm_arena;
+
+/* The linker sends the library's calls here (--wrap). */
+void __real_rdm_arena_purge_soon(struct rdm_arena *arena);
+void __wrap_rdm_arena_purge_soon(struct rdm_arena *arena);
+void __real_rdm_slabs_uncarve(void *at, size_t size);
+void __wrap_rdm_slabs_uncarve(void *at, size_t size);
+
+static struct {
+	struct t_event inside, forked;
+	_Atomic(bool) armed;
+} meeting;
+static _Thread_local bool purging;
+
+void __wrap_rdm_arena_purge_soon(struct rdm_arena *arena)
+{
+	purging = true;
+	__real_rdm_arena_purge_soon(arena);
+	purging = false;
+}
+
+/* Gives a fork that does not wait the time to finish meanwhile. */
+void __wrap_rdm_slabs_uncarve(void *at, size_t size)
+{
+	__real_rdm_slabs_uncarve(at, size);
+	if (!purging || !atomic_exchange(&meeting.armed, false))
+		return;
+	t_event_set(&meeting.inside);
+	t_event_wait(&meeting.forked, GRACE_MS);
+}
+
+/* Frees what nobody will want, and goes on with others until somebody returns it. */
+static void *waste(void *pool)
+{
+	void *block[BLOCKS];
+
+	for (unsigned i = 0; i < BLOCKS; i++)
+		block[i] = t_malloc(pool, BLOCK);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		rdm_free(block[i]);
+	while (meeting.armed) {
+		rdm_thread_flush();
+		rdm_free(t_malloc(pool, 2 * BLOCK));
+	}
+	return NULL;
+}
+
+static int child(void *pool)
+{
+	struct t_recorder *own = t_recorder_new("child");
+	void *block[BLOCKS];
+
+	alarm(20);
+	t_recorder_add(own, pool);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		block[i] = t_malloc(pool, BLOCK);
+	for (unsigned i = 0; i < BLOCKS; i++)
+		rdm_free(block[i]);
+	T_CHECK(!rdm_pool_trim(pool, 0));
+	T_CHECKF(!t_stats(pool).carved_bytes, "jemalloc keeps %zu bytes for ever",
+		 (size_t)t_stats(pool).carved_bytes);
+	return T_PASS;
+}
+
+int main(void)
+{
+	struct t_recorder *recorder = t_recorder_new("parent");
+	rdm_pool *pool = t_pool("purge", 0, RDM_FORK_COPY, 0, 0);
+	pthread_t thread;
+
+	t_watchdog(60);
+	t_recorder_add(recorder, pool);
+	t_event_init(&meeting.inside);
+	t_event_init(&meeting.forked);
+	meeting.armed = true;
+	T_CHECK(!pthread_create(&thread, NULL, waste, pool));
+	T_CHECKF(t_event_wait(&meeting.inside, 30000), "nobody returns anything");
+	t_fork_passes(child, pool);
+	t_event_set(&meeting.forked);
+	T_CHECK(!pthread_join(thread, NULL));
+	T_CHECK(!rdm_pool_destroy(pool) && !recorder->live);
+	t_recorder_free(recorder);
+	return T_PASS;
+}
