@@ -12,7 +12,7 @@ LIB_SOURCES = \
 	lib/caches.c lib/caches.h \
 	lib/carve.c \
 	lib/conf.c lib/conf.h \
-	lib/depot.c lib/depot.h \
+	lib/clock.h lib/depot.c lib/depot.h \
 	lib/emap.c lib/emap.h \
 	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
