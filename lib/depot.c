@@ -12,8 +12,8 @@
 
 void rdm_depot_init(struct rdm_depot *depot)
 {
-	*depot = (struct rdm_depot){ 0 };
-	pthread_mutex_init(&depot->lock, NULL);
+	/* It is held for less time than it takes to fall asleep. */
+	*depot = (struct rdm_depot){ .lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP };
 }
 
 void rdm_magazines_free(struct rdm_magazine *list)

@@ -109,14 +109,14 @@ static bool grow(struct rdm_cache *cache, unsigned class)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 	size_t size = rdm_class_size(class);
-	size_t more = allowance(stack);
+	size_t more = allowance(stack), room = rdm_magazine_budget - cache->bytes;
 
+	if (more == RDM_MAGAZINE_BLOCKS || room < size || !trades_often(cache, class))
+		return false;
 	if (more > RDM_MAGAZINE_BLOCKS - more)
 		more = RDM_MAGAZINE_BLOCKS - more;
-	if (more * size > rdm_magazine_budget - cache->bytes)
-		more = (rdm_magazine_budget - cache->bytes) / size;
-	if (!more || !trades_often(cache, class))
-		return false;
+	if (more * size > room)
+		more = room / size;
 	stack->ceiling += more;
 	cache->bytes += more * size;
 	return true;
@@ -169,7 +169,8 @@ static void weed(struct rdm_pool *pool)
 	rdm_arena_purge_soon(&pool->arena);
 }
 
-static void do_chores(struct rdm_pool *pool, unsigned class, struct chores *chores)
+static void do_chores(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class,
+		      struct chores *chores)
 {
 	if (chores->evicted)
 		rdm_depot_give(&pool->depot, chores->evicted_class, chores->evicted);
@@ -177,7 +178,9 @@ static void do_chores(struct rdm_pool *pool, unsigned class, struct chores *chor
 		rdm_depot_give(&pool->depot, class, chores->full);
 	if (chores->count)
 		put_back(pool, class, chores->blocks, chores->count);
-	weed(pool);
+	/* To look at the clock is dear beside the rest. */
+	if (!(++cache->chores % 8))
+		weed(pool);
 }
 
 /* Loads a magazine for so many blocks, others give way for it. False: locked, or loaded already. */
@@ -199,7 +202,7 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigne
 			evict(cache, class, tried >= RDM_CLASS_MAX, &chores);
 		}
 		rdm_cache_leave(cache);
-		do_chores(pool, class, &chores);
+		do_chores(cache, pool, class, &chores);
 		if (has_room || !entered)
 			return has_room;
 	}
@@ -354,7 +357,7 @@ static enum push push(struct rdm_cache *cache, struct rdm_pool *pool, unsigned c
 	rdm_cache_leave(cache);
 	if (chores.full)
 		*blocks = RDM_MAGAZINE_BLOCKS;
-	do_chores(pool, class, &chores);
+	do_chores(cache, pool, class, &chores);
 	return outcome;
 }
 

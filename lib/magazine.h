@@ -44,7 +44,8 @@ struct rdm_cache {
 			_Atomic bool busy;
 			_Atomic(struct rdm_pool *) pool; /* home, while its thread may use it */
 			size_t bytes;                    /* that the stacks may hold */
-			unsigned hand; /* the class that was asked to give way last */
+			unsigned hand;   /* the class that was asked to give way last */
+			unsigned chores; /* how often its thread did some for the depot */
 		};
 		/* By class; there is no class 0. */
 		struct rdm_stack stacks[RDM_CLASS_MAX + 1];
