@@ -83,7 +83,8 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, s
 int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
 {
 	struct rdm_arena_config config = { .extent_hooks = &arena->hooks };
-	size_t size = sizeof(arena->index);
+	size_t size = sizeof(arena->index), names = 3;
+	int error;
 
 	/* No commit and purge hooks: what is registered stays where it is. */
 	arena->hooks = (extent_hooks_t){
@@ -94,8 +95,12 @@ int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
 		.merge = hook_merge,
 	};
 	arena->slabs = slabs;
-	return rdm_je_mallctl("experimental.arenas_create_ext", &arena->index, &size, &config,
-			      sizeof(config));
+	error = rdm_je_mallctl("experimental.arenas_create_ext", &arena->index, &size, &config,
+			       sizeof(config));
+	if (!error)
+		error = rdm_je_mallctlnametomib("arena.0.purge", arena->purge, &names);
+	arena->purge[1] = arena->index;
+	return error;
 }
 
 static void command(unsigned index, const char *name)
@@ -122,19 +127,24 @@ void rdm_arena_reset(struct rdm_arena *arena)
 /* A thread that fork() leaves behind in the midst of it would keep jemalloc from doing it ever again. */
 static pthread_mutex_t purge = PTHREAD_MUTEX_INITIALIZER;
 
+static void purge_locked(struct rdm_arena *arena)
+{
+	/* By number: to look the name up would take longer. */
+	if (rdm_je_mallctlbymib(arena->purge, 3, NULL, NULL, NULL, 0))
+		rdm_die("jemalloc refuses to purge");
+	pthread_mutex_unlock(&purge);
+}
+
 void rdm_arena_purge(struct rdm_arena *arena)
 {
 	pthread_mutex_lock(&purge);
-	command(arena->index, "purge");
-	pthread_mutex_unlock(&purge);
+	purge_locked(arena);
 }
 
 void rdm_arena_purge_soon(struct rdm_arena *arena)
 {
-	if (pthread_mutex_trylock(&purge))
-		return;
-	command(arena->index, "purge");
-	pthread_mutex_unlock(&purge);
+	if (!pthread_mutex_trylock(&purge))
+		purge_locked(arena);
 }
 
 void rdm_arena_prefork(void)

@@ -24,6 +24,7 @@ struct rdm_arena {
 	extent_hooks_t hooks;
 	struct rdm_slab_set *slabs;
 	unsigned index;
+	size_t purge[3]; /* jemalloc's number for that */
 };
 
 /* What a slab would have to offer for the allocation to succeed. */

@@ -123,6 +123,7 @@ tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
+tests_unit_merge_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_purge_soon
 tests_fork_purge_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_purge_soon -Wl,--wrap=rdm_slabs_uncarve
 tests_fork_purge_LDADD = $(STEP_TEST_LIBS)
