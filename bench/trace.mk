@@ -19,7 +19,7 @@ bench_scaling_malloc_LDFLAGS = $(bench_ldflags)
 bench_scaling_malloc_LDADD = $(bench_libs)
 
 bench-scaling: all bench/scaling-rdmalloc bench/scaling-malloc
-	$(top_srcdir)/bench/scaling --build .
+	$(top_srcdir)/bench/scaling-run --build .
 
 if TESTS_ENABLED
 EXTRA_PROGRAMS += bench/tables
@@ -33,6 +33,6 @@ bench-trace: all bench/trace
 	$(top_srcdir)/bench/trace-run --build .
 
 MOSTLYCLEANFILES += bench/trace bench/scaling-rdmalloc bench/scaling-malloc bench/tables
-EXTRA_DIST += bench/trace-run bench/scaling docs/scaling.md
+EXTRA_DIST += bench/trace-run bench/scaling-run docs/scaling.md
 
 .PHONY: bench-trace bench-scaling

@@ -127,24 +127,31 @@ void rdm_arena_reset(struct rdm_arena *arena)
 /* A thread that fork() leaves behind in the midst of it would keep jemalloc from doing it ever again. */
 static pthread_mutex_t purge = PTHREAD_MUTEX_INITIALIZER;
 
-static void purge_locked(struct rdm_arena *arena)
+static void purge_locked(const struct rdm_arena *arena)
 {
 	/* By number: to look the name up would take longer. */
 	if (rdm_je_mallctlbymib(arena->purge, 3, NULL, NULL, NULL, 0))
 		rdm_die("jemalloc refuses to purge");
-	pthread_mutex_unlock(&purge);
 }
 
 void rdm_arena_purge(struct rdm_arena *arena)
 {
 	pthread_mutex_lock(&purge);
 	purge_locked(arena);
+	pthread_mutex_unlock(&purge);
 }
 
-void rdm_arena_purge_soon(struct rdm_arena *arena)
+void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count)
 {
-	if (!pthread_mutex_trylock(&purge))
-		purge_locked(arena);
+	bool locked = !pthread_mutex_trylock(&purge);
+
+	while (count) {
+		rdm_arena_free(blocks[--count], class);
+		if (locked)
+			purge_locked(arena);
+	}
+	if (locked)
+		pthread_mutex_unlock(&purge);
 }
 
 void rdm_arena_prefork(void)
@@ -153,15 +160,10 @@ void rdm_arena_prefork(void)
 		pthread_mutex_lock(&purge);
 }
 
-void rdm_arena_postfork_parent(void)
+void rdm_arena_postfork(void)
 {
 	if (!rdm_ablated(RDM_ABLATE_PURGE))
 		pthread_mutex_unlock(&purge);
-}
-
-void rdm_arena_postfork_child(void)
-{
-	pthread_mutex_init(&purge, NULL);
 }
 
 /*

@@ -9,8 +9,8 @@
  * room the allocation fails and says what it wanted: the pool grows, outside,
  * and asks again.
  *
- * alloc, resize, free and purge_soon may be called by any thread; the others
- * under the quiesce lock.
+ * alloc, resize, free and return may be called by any thread; the others under the
+ * quiesce lock.
  */
 
 #include <stdbool.h>
@@ -47,17 +47,20 @@ void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsign
 /* Makes a block that is not direct another class where it is. False when it cannot. */
 bool rdm_arena_resize(void *block, unsigned class);
 void rdm_arena_free(void *block, unsigned state);
+/*
+ * Frees blocks of a class that nobody will want soon, and their runs go back to their
+ * slabs, unless another thread is at it: jemalloc would hand them out again by age, while
+ * slabs are filled from the lowest address.
+ */
+void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count);
 
 /* Forgets every block. */
 void rdm_arena_reset(struct rdm_arena *arena);
 /* Returns everything that jemalloc caches to the slabs. */
 void rdm_arena_purge(struct rdm_arena *arena);
-/* The same for any thread, unless another is at it. */
-void rdm_arena_purge_soon(struct rdm_arena *arena);
 
 /* Around fork(), inside the quiesce lock and outside jemalloc's. */
 void rdm_arena_prefork(void);
-void rdm_arena_postfork_parent(void);
-void rdm_arena_postfork_child(void);
+void rdm_arena_postfork(void);
 
 #endif

@@ -96,7 +96,7 @@ static void inner_postfork_child(void)
 
 static void outer_postfork_parent(void)
 {
-	rdm_arena_postfork_parent();
+	rdm_arena_postfork();
 	rdm_quiesce_postfork();
 }
 
@@ -105,7 +105,7 @@ static void outer_postfork_child(void)
 {
 	rdm_pools_for_each(forget_rails);
 	rdm_background_open();
-	rdm_arena_postfork_child();
+	rdm_arena_postfork();
 	rdm_quiesce_postfork();
 }
 

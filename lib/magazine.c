@@ -154,16 +154,6 @@ static void put_back(struct rdm_pool *pool, unsigned class, void **blocks, size_
 		rdm_arena_free(blocks[put], class);
 }
 
-/*
- * And its run to the slab, if it is one: jemalloc would hand it out again by its age,
- * while slabs are filled from the lowest address.
- */
-static void free_for_good(struct rdm_pool *pool, unsigned class, void *block)
-{
-	rdm_arena_free(block, class);
-	rdm_arena_purge_soon(&pool->arena);
-}
-
 /* What nobody wants of the depot goes to the arena, a little at a time. */
 static void weed(struct rdm_pool *pool)
 {
@@ -171,8 +161,8 @@ static void weed(struct rdm_pool *pool)
 	unsigned class;
 	size_t count = rdm_depot_weed(&pool->depot, &class, blocks, WEEDS);
 
-	while (count)
-		free_for_good(pool, class, blocks[--count]);
+	if (count)
+		rdm_arena_return(&pool->arena, class, blocks, count);
 }
 
 static void do_chores(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class,
@@ -374,7 +364,7 @@ void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
 	enum push outcome = LOCKED;
 
 	if (!rdm_magazine_budget) {
-		free_for_good(pool, class, block);
+		rdm_arena_return(&pool->arena, class, &block, 1);
 		return;
 	}
 	cache = cache_of(pool);

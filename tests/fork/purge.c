@@ -13,8 +13,10 @@ enum { GRACE_MS = 300, BLOCKS = 64, BLOCK = 20000 };
 struct rdm_arena;
 
 /* The linker sends the library's calls here (--wrap). */
-void __real_rdm_arena_purge_soon(struct rdm_arena *arena);
-void __wrap_rdm_arena_purge_soon(struct rdm_arena *arena);
+void __real_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+			     size_t count);
+void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+			     size_t count);
 void __real_rdm_slabs_uncarve(void *at, size_t size);
 void __wrap_rdm_slabs_uncarve(void *at, size_t size);
 
@@ -22,20 +24,21 @@ static struct {
 	struct t_event inside, forked;
 	_Atomic(bool) armed;
 } meeting;
-static _Thread_local bool purging;
+static _Thread_local bool returning;
 
-void __wrap_rdm_arena_purge_soon(struct rdm_arena *arena)
+void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+			     size_t count)
 {
-	purging = true;
-	__real_rdm_arena_purge_soon(arena);
-	purging = false;
+	returning = true;
+	__real_rdm_arena_return(arena, size_class, blocks, count);
+	returning = false;
 }
 
 /* Gives a fork that does not wait the time to finish meanwhile. */
 void __wrap_rdm_slabs_uncarve(void *at, size_t size)
 {
 	__real_rdm_slabs_uncarve(at, size);
-	if (!purging || !atomic_exchange(&meeting.armed, false))
+	if (!returning || !atomic_exchange(&meeting.armed, false))
 		return;
 	t_event_set(&meeting.inside);
 	t_event_wait(&meeting.forked, GRACE_MS);

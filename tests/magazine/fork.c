@@ -247,7 +247,9 @@ static void use(const struct act *act)
 
 	while_inherited();
 	take_into_use(act, recorder);
-	let_a_thread_work();
+	/* ASan's allocator may have been locked when the process forked. */
+	if (!T_SANITIZED)
+		let_a_thread_work();
 	if (act->again) {
 		struct act in_grandchild = { .adopt = act->adopt };
 

@@ -10,12 +10,17 @@
 enum { MOST = 1024 };
 
 struct rdm_arena;
+void rdm_arena_free(void *block, unsigned state);
 
 /* Freed runs stay with jemalloc (--wrap), or they would not meet there. */
-void __wrap_rdm_arena_purge_soon(struct rdm_arena *arena);
-void __wrap_rdm_arena_purge_soon(struct rdm_arena *arena)
+void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+			     size_t count);
+void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+			     size_t count)
 {
 	(void)arena;
+	while (count)
+		rdm_arena_free(blocks[--count], size_class);
 }
 
 static rdm_pool *pool;
