@@ -27,10 +27,15 @@ const char *__tsan_default_options(void)
 	return "die_after_fork=0:detect_deadlocks=0:report_thread_leaks=0";
 }
 
-/* jemalloc makes its locks anew in a child, where they are held. */
+/*
+ * jemalloc makes its locks anew in a child, where they are held, and what they order from
+ * then on is lost on TSan: there jemalloc seems to race with itself when it clears memory.
+ */
 const char *__tsan_default_suppressions(void)
 {
-	return "mutex:jemalloc/internal/mutex.h\n";
+	return "mutex:jemalloc/internal/mutex.h\n"
+	       "race:arena_malloc_small\n"
+	       "race:bitmap_init\n";
 }
 #endif
 

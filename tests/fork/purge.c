@@ -8,7 +8,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 300, BLOCKS = 64, BLOCK = 20000 };
+enum { GRACE_MS = 300, BLOCKS = 128, BLOCK = 20480 };
+/* What a thread may have had in its hands on the way to the arena. */
+enum { MOST_LOST = 32 * BLOCK };
 
 struct rdm_arena;
 
@@ -72,7 +74,7 @@ static int child(void *pool)
 	for (unsigned i = 0; i < BLOCKS; i++)
 		rdm_free(block[i]);
 	T_CHECK(!rdm_pool_trim(pool, 0));
-	T_CHECKF(!t_stats(pool).carved_bytes, "jemalloc keeps %zu bytes for ever",
+	T_CHECKF(t_stats(pool).carved_bytes <= MOST_LOST, "jemalloc keeps %zu bytes for ever",
 		 (size_t)t_stats(pool).carved_bytes);
 	return T_PASS;
 }

@@ -35,13 +35,23 @@ static _Atomic(unsigned) fail_populate; /* the n-th from now; 0: none */
 static size_t most_mapped = SIZE_MAX;
 static _Atomic(unsigned) threads, most_threads = 1000;
 
+/* Several threads may ask at a time. */
+static bool fails_now(void)
+{
+	unsigned left = fail_populate;
+
+	while (left && !atomic_compare_exchange_weak(&fail_populate, &left, left - 1))
+		;
+	return left == 1;
+}
+
 int __wrap_madvise(void *addr, size_t length, int advice)
 {
 	if (advice == MADV_POPULATE_WRITE && populating == OLD_KERNEL) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (advice == MADV_POPULATE_WRITE && fail_populate && !--fail_populate) {
+	if (advice == MADV_POPULATE_WRITE && fails_now()) {
 		errno = ENOMEM;
 		return -1;
 	}
