@@ -96,9 +96,10 @@ static bool trades_often(struct rdm_cache *cache, unsigned class)
 	uint32_t now = rdm_clock_ms();
 	uint32_t *due = &cache->due[class];
 
-	if ((int32_t)(*due - now) < 0)
+	/* It is past, which is what a clock that wraps around says by a large difference. */
+	if (*due - now > (TRADES + 1) * TRADE_MS)
 		*due = now;
-	else if (*due - now > TRADES * TRADE_MS)
+	if (*due - now > TRADES * TRADE_MS)
 		return true;
 	*due += TRADE_MS;
 	return false;
