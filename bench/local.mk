@@ -125,7 +125,7 @@ bench_subjects_register_verbs_fork_LDADD = $(bench_libs) $(VERBS_LIBS)
 bench-programs: all
 	@$(MAKE) $(AM_MAKEFLAGS) $(bench_subjects)
 
-# The figures that README.md shows: quarter of an hour on a quiet machine.
+# The figures that README.md shows: ten minutes on a quiet machine.
 bench: bench-programs
 	$(top_srcdir)/bench/run --build . --output $(top_srcdir)/docs/bench
 
