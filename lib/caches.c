@@ -233,15 +233,15 @@ bool rdm_caches_drain(struct rdm_pool *pool)
 	return rdm_caches_drain_depot(pool);
 }
 
-/* What orphans hold goes to the depot, unless their thread was in the midst of moving it. */
-static void bury_orphans(struct rdm_pool *pool)
+/* What they hold goes to the depot, unless their thread was in the midst of moving it. */
+static void bury(struct rdm_pool *pool, const struct rdm_thread *except, bool inherited)
 {
 	struct rdm_cache *cache, *next;
 
 	pthread_mutex_lock(&registry);
 	for (cache = LIST_FIRST(&pool->caches); cache; cache = next) {
 		next = LIST_NEXT(cache, link);
-		if (!is_orphan(cache))
+		if (cache->owner == except || atomic_load(&pool->inherited) != inherited)
 			continue;
 		if (!atomic_load(&cache->busy))
 			rdm_magazine_flush(cache);
@@ -249,6 +249,16 @@ static void bury_orphans(struct rdm_pool *pool)
 		rdm_meta_free(cache);
 	}
 	pthread_mutex_unlock(&registry);
+}
+
+static void bury_orphans(struct rdm_pool *pool)
+{
+	bury(pool, survivor, true);
+}
+
+void rdm_caches_bury(struct rdm_pool *pool)
+{
+	bury(pool, self, false);
 }
 
 void rdm_caches_forget(struct rdm_pool *pool)

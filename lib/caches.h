@@ -31,6 +31,8 @@ bool rdm_caches_drain(struct rdm_pool *pool);
 void rdm_caches_forget(struct rdm_pool *pool);
 void rdm_caches_close(struct rdm_pool *pool);
 void rdm_caches_adopt(struct rdm_pool *pool);
+/* In a child, of a pool that goes on: ends the caches of the threads that did not come with us. */
+void rdm_caches_bury(struct rdm_pool *pool);
 
 /* Bytes of free blocks in the threads' caches; under the quiesce lock. */
 size_t rdm_caches_bytes(struct rdm_pool *pool);
@@ -38,7 +40,7 @@ size_t rdm_caches_bytes(struct rdm_pool *pool);
 /* Of the process, before and after those of each pool. */
 void rdm_caches_prefork(void);
 void rdm_caches_postfork(void);
-/* Of one pool, in the child: its other threads are gone. */
+/* Of one pool, in the child: its other threads are gone, and the pool waits to be adopted. */
 void rdm_caches_postfork_child(struct rdm_pool *pool);
 
 #endif

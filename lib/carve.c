@@ -12,6 +12,8 @@
 #define REACH 128
 /* Slabs without an aligned run that are tried before those that surely have one. */
 #define FEW 4
+/* Free runs of plain memory that are worth a system call. */
+#define DISCARD ((size_t)128 << 10)
 
 static size_t pages_of(size_t size)
 {
@@ -201,6 +203,8 @@ void rdm_slabs_uncarve(void *at, size_t size)
 	struct rdm_slab_set *set = slab->set;
 	size_t first = (size_t)((char *)at - slab->base) >> rdm_state.page_shift;
 
+	if (rdm_slabs_are_plain(set) && size >= DISCARD)
+		rdm_prepare_discard(at, size);
 	pthread_mutex_lock(&set->lock);
 	uncarve(slab, first, pages_of(size));
 	pthread_mutex_unlock(&set->lock);

@@ -29,6 +29,8 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "bytes that a background thread keeps free in a pool's slabs; 0: it makes none" },
 	{ "magazine", RDM_CONF_SIZE, offsetof(struct rdm_conf, magazine), NULL, "4M",
 	  "bytes of free blocks that a thread may keep of a pool; 0: none" },
+	{ "threshold", RDM_CONF_SIZE, offsetof(struct rdm_conf, threshold), NULL, "8K",
+	  "preload: smaller blocks come from the program's own malloc; 0: all are ours" },
 	{ "backing", RDM_CONF_WORD, offsetof(struct rdm_conf, backing), backing_words, "anon",
 	  "where slabs come from: anon, hugetlb, shared" },
 	{ "pages", RDM_CONF_WORD, offsetof(struct rdm_conf, pages), pages_words, "best",

@@ -18,6 +18,7 @@ struct rdm_conf {
 	size_t limit;
 	size_t watermark;
 	size_t magazine;
+	size_t threshold; /* preload only */
 	unsigned backing;
 	unsigned pages;
 	unsigned fork;

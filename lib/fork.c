@@ -46,6 +46,11 @@ static void leave_pool_in_parent(struct rdm_pool *pool)
 
 static void leave_pool_in_child(struct rdm_pool *pool)
 {
+	if (rdm_slabs_are_plain(&pool->slabs)) {
+		rdm_slabs_unlock(&pool->slabs);
+		rdm_depot_unlock(&pool->depot);
+		return;
+	}
 	rdm_snapshot_postfork_child(&pool->slabs);
 	rdm_caches_postfork_child(pool);
 	atomic_store(&pool->inherited, true);
@@ -57,6 +62,13 @@ static void leave_pool_in_child(struct rdm_pool *pool)
 static void forget_rails(struct rdm_pool *pool)
 {
 	rdm_slabs_close_rails(&pool->slabs, true);
+}
+
+/* Of pools that go on in the child. */
+static void forget_threads(struct rdm_pool *pool)
+{
+	if (rdm_slabs_are_plain(&pool->slabs))
+		rdm_caches_bury(pool);
 }
 
 static void outer_prefork(void)
@@ -104,6 +116,7 @@ static void outer_postfork_parent(void)
 static void outer_postfork_child(void)
 {
 	rdm_pools_for_each(forget_rails);
+	rdm_pools_for_each(forget_threads);
 	rdm_background_open();
 	rdm_arena_postfork();
 	rdm_quiesce_postfork();

@@ -58,6 +58,21 @@ lib_librdmalloc_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
 EXTRA_lib_librdmalloc_la_DEPENDENCIES = lib/librdmalloc.map $(JEMALLOC_ARCHIVE)
 EXTRA_DIST += lib/librdmalloc.map
 
+# For LD_PRELOAD: all of it in one, so that a program may link the library as well. Not
+# installed while it does not look after registrations.
+check_LTLIBRARIES += lib/librdmalloc-preload.la
+lib_librdmalloc_preload_la_SOURCES = $(LIB_SOURCES) \
+	lib/preload/malloc.c \
+	lib/preload/next.c lib/preload/next.h
+lib_librdmalloc_preload_la_CPPFLAGS = $(LIB_CPPFLAGS)
+lib_librdmalloc_preload_la_CFLAGS = $(LIB_CFLAGS)
+lib_librdmalloc_preload_la_LIBADD = $(RAIL_LIBS)
+lib_librdmalloc_preload_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere $(RDM_LDFLAGS) \
+	-Wl,--version-script=$(top_srcdir)/lib/preload/preload.map \
+	-Wl,--exclude-libs,ALL -Wl,$(JEMALLOC_ARCHIVE)
+EXTRA_lib_librdmalloc_preload_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)
+EXTRA_DIST += lib/preload/preload.map
+
 # The same sources for the tests: every symbol in reach, steps can be dropped.
 lib_librdmalloc_test_la_SOURCES = $(LIB_SOURCES)
 lib_librdmalloc_test_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_ABLATION

@@ -16,6 +16,9 @@
 /* So many trades that came sooner than that are not by chance. */
 #define TRADES 8
 
+/* Larger blocks of plain memory are given back at once, as malloc's are. */
+#define MOST_KEPT ((size_t)32 << 20)
+
 /* What a thread takes from the depot to the arena at a time. */
 #define WEEDS 32
 
@@ -364,7 +367,8 @@ void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
 	struct rdm_cache *cache;
 	enum push outcome = LOCKED;
 
-	if (!rdm_magazine_budget) {
+	if (!rdm_magazine_budget ||
+	    (rdm_class_size(class) > MOST_KEPT && rdm_slabs_are_plain(&pool->slabs))) {
 		rdm_arena_return(&pool->arena, class, &block, 1);
 		return;
 	}

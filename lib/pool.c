@@ -101,6 +101,21 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 	return true;
 }
 
+/* Addresses cost nothing, and one slab of them is one system call. */
+#define PLAIN_SLAB ((size_t)32 << 20)
+
+static void configure_plain(struct rdm_pool *pool, const char *name)
+{
+	pool->slab_size = PLAIN_SLAB;
+	pool->slabs.kind = (struct rdm_memory_kind){
+		.backing = RDM_BACKING_ANON,
+		.pages = RDM_PAGES_BEST,
+		.node = -1,
+		.plain = true,
+	};
+	snprintf(pool->name, sizeof(pool->name), "%s", name);
+}
+
 static int open_pool(struct rdm_pool *pool)
 {
 	int error;
@@ -131,7 +146,8 @@ static int open_pool(struct rdm_pool *pool)
 	return 0;
 }
 
-static struct rdm_pool *create(const struct rdm_pool_config *config, int *error)
+/* plain: the name of a pool of plain memory, instead of config. */
+static struct rdm_pool *create(const struct rdm_pool_config *config, const char *plain, int *error)
 {
 	struct rdm_pool *pool = rdm_meta_alloc(sizeof(*pool));
 
@@ -140,7 +156,13 @@ static struct rdm_pool *create(const struct rdm_pool_config *config, int *error)
 		rdm_log(RDM_LOG_ERROR, "rdm_pool_create: no memory for the pool's own record");
 		return NULL;
 	}
-	*error = configure(pool, config) ? open_pool(pool) : EINVAL;
+	*error = 0;
+	if (plain)
+		configure_plain(pool, plain);
+	else if (!configure(pool, config))
+		*error = EINVAL;
+	if (!*error)
+		*error = open_pool(pool);
 	if (!*error)
 		return pool;
 	rdm_meta_free(pool);
@@ -154,7 +176,18 @@ rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 
 	if (!rdm_quiesce_enter("rdm_pool_create"))
 		return NULL;
-	pool = create(config, &error);
+	pool = create(config, NULL, &error);
+	return rdm_quiesce_leave(error) ? NULL : pool;
+}
+
+struct rdm_pool *rdm_pool_create_plain(const char *name)
+{
+	struct rdm_pool *pool;
+	int error;
+
+	if (!rdm_quiesce_enter("rdm_pool_create_plain"))
+		return NULL;
+	pool = create(NULL, name, &error);
 	return rdm_quiesce_leave(error) ? NULL : pool;
 }
 

@@ -140,6 +140,27 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 	return mend_reserve(addr, length) ? EADDRINUSE : ENOMEM;
 }
 
+/* Charged for, as malloc's is. Elsewhere first, so that a failure leaves the reserve as it is. */
+static int map_plain(void *addr, size_t length)
+{
+	void *memory =
+		mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int error = errno;
+
+	if (memory == MAP_FAILED)
+		return error;
+	if (mremap(memory, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, addr) == addr)
+		return 0;
+	error = errno;
+	munmap(memory, length);
+	return error;
+}
+
+void rdm_prepare_discard(void *addr, size_t length)
+{
+	madvise(addr, length, MADV_DONTNEED);
+}
+
 /* The descriptor is closed at once: the child must not inherit it, and nobody can close it for us. */
 static int map_shared(void *addr, size_t length, enum rdm_log_level level)
 {
@@ -284,6 +305,8 @@ int rdm_prepare_map(void *addr, size_t length, size_t slab, const struct rdm_mem
 {
 	int error;
 
+	if (kind->plain)
+		return map_plain(addr, length);
 	switch (kind->backing) {
 	case RDM_BACKING_HUGETLB:
 		error = map_hugetlb(addr, length, kind, level);

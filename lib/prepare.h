@@ -23,6 +23,8 @@ struct rdm_memory_kind {
 	enum rdm_backing backing;
 	enum rdm_pages pages;
 	int node; /* -1: any */
+	/* Anonymous, as malloc's own: there when it is touched, inherited by children, no rails. */
+	bool plain;
 };
 
 /* Bytes of one page of the kind. */
@@ -52,6 +54,9 @@ int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *k
 
 /* Only the first step, again, after a stranger may have undone it. */
 void rdm_prepare_protect(void *addr, size_t length);
+
+/* Plain memory: the pages are free, and zero when they are touched again. */
+void rdm_prepare_discard(void *addr, size_t length);
 
 /* Writes to each base page without changing it, also while others use it. */
 void rdm_prepare_dirty(void *addr, size_t length);

@@ -230,7 +230,7 @@ static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, s
 	if (run->count == count) {
 		run->base = rdm_reserve_take(run->bytes, align);
 		if (!run->base)
-			rdm_log(RDM_LOG_ERROR,
+			rdm_log(rdm_slabs_are_plain(set) ? RDM_LOG_INFO : RDM_LOG_ERROR,
 				"the reserve of %zu MiB has no room for %zu MiB: set "
 				"RDMALLOC_CONF=reserve:SIZE",
 				rdm_reserve_size() >> 20, run->bytes >> 20);
@@ -290,7 +290,13 @@ int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, siz
 	}
 	if (error)
 		return error == EADDRINUSE ? ENOMEM : error;
-	error = rdm_fill(set, run.slab, run.count, made);
+	if (rdm_slabs_are_plain(set)) {
+		/* Children inherit it. */
+		rdm_reserve_keep(run.base, run.bytes, true);
+		*made = run.count;
+	} else {
+		error = rdm_fill(set, run.slab, run.count, made);
+	}
 	for (size_t i = 0; i < *made; i++) {
 		rdm_keymap_assign(run.slab[i]->base, length, run.slab[i]);
 		set->growths++;

@@ -73,6 +73,12 @@ struct rdm_slab_set {
 /* Opens the reserve and the tables beside it, once a process. 0 or errno. */
 int rdm_slabs_open_reserve(void);
 
+/* Whether its memory is malloc's kind: see prepare.h. */
+static inline bool rdm_slabs_are_plain(const struct rdm_slab_set *set)
+{
+	return set->kind.plain;
+}
+
 void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool);
 /* There are no slabs left. */
 void rdm_slabs_destroy(struct rdm_slab_set *set);

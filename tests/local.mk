@@ -49,6 +49,7 @@ check_PROGRAMS = \
 	tests/faults/address_space \
 	tests/faults/exhausted \
 	tests/load/dlopen \
+	tests/preload/family \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
 	tests/magazine/classes \
@@ -148,6 +149,10 @@ tests_background_trouble_SOURCES = tests/background/trouble.c $(background_suppo
 tests_background_trouble_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_background_trouble_LDFLAGS = $(background_ldflags) -Wl,--wrap=pthread_create
 tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
+
+# The library is preloaded, not linked.
+tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+EXTRA_tests_preload_family_DEPENDENCIES = lib/librdmalloc-preload.la
 
 # Loaded by hand: the program must not be linked with the library.
 check_LTLIBRARIES += tests/load/tls_user.la

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The malloc family. What is as large as the threshold comes from a pool of plain
+ * memory, where no two blocks share a page; the rest from the next malloc, and so
+ * does what the pool cannot serve.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "log.h"
+#include "pool.h"
+#include "prepare.h"
+#include "preload/next.h"
+#include "quiesce.h"
+#include "rdmalloc.h"
+#include "reserve.h"
+#include "size_class.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define UNLIKELY(condition) __builtin_expect(condition, 0)
+
+/* To zero so many bytes takes longer than to fault those in that are needed. */
+#define DISCARD_BYTES ((size_t)1 << 20)
+
+/* Nothing is as large until there is a pool. */
+static size_t threshold = SIZE_MAX;
+static rdm_pool *pool;
+
+/* After the constructors that make fork handlers, before all ordinary ones. */
+__attribute__((constructor(102))) static void open_pool(void)
+{
+	pool = rdm_pool_create_plain("preload");
+	if (pool)
+		threshold = rdm_conf()->threshold;
+}
+
+static bool is_ours(const void *ptr)
+{
+	return rdm_reserve_has(ptr);
+}
+
+/* NULL: the next malloc is asked; errno is as it was. */
+static void *from_pool(size_t alignment, size_t size)
+{
+	int saved = errno;
+	void *block;
+
+	/* A registrar's own, while a slab of another pool is made. */
+	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
+		return NULL;
+	block = alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
+					rdm_aligned_alloc(pool, alignment, size);
+	if (!block)
+		errno = saved;
+	return block;
+}
+
+__attribute__((noinline)) static void *malloc_large(size_t size)
+{
+	void *block = from_pool(1, size);
+
+	return block ? block : rdm_next.malloc(size);
+}
+
+EXPORT void *malloc(size_t size)
+{
+	return UNLIKELY(size >= threshold) ? malloc_large(size) : rdm_next.malloc(size);
+}
+
+__attribute__((noinline)) static void free_early_or_next(void *ptr)
+{
+	if (!rdm_next_is_early(ptr))
+		rdm_next.free(ptr);
+}
+
+EXPORT void free(void *ptr)
+{
+	if (is_ours(ptr))
+		rdm_free(ptr);
+	else
+		free_early_or_next(ptr);
+}
+
+static void *zeroed(void *block, size_t size)
+{
+	/* A block of so many bytes is whole pages. */
+	if (size >= DISCARD_BYTES)
+		rdm_prepare_discard(block, rdm_usable_size(block));
+	else
+		memset(block, 0, size);
+	return block;
+}
+
+EXPORT void *calloc(size_t nmemb, size_t size)
+{
+	size_t bytes;
+	void *block;
+
+	if (__builtin_mul_overflow(nmemb, size, &bytes) || bytes < threshold)
+		return rdm_next.calloc(nmemb, size);
+	block = from_pool(1, bytes);
+	return block ? zeroed(block, bytes) : rdm_next.calloc(nmemb, size);
+}
+
+static void *aligned(size_t alignment, size_t size)
+{
+	void *block = size >= threshold ? from_pool(alignment, size) : NULL;
+
+	return block ? block : rdm_next.memalign(alignment, size);
+}
+
+/* From one malloc to the other. */
+static void *move(void *ptr, size_t old, size_t size)
+{
+	void *block = malloc(size);
+
+	if (!block)
+		return NULL;
+	memcpy(block, ptr, old < size ? old : size);
+	free(ptr);
+	return block;
+}
+
+static void *realloc_ours(void *ptr, size_t size)
+{
+	void *block;
+	int saved = errno;
+
+	if (size < threshold || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
+		return move(ptr, rdm_usable_size(ptr), size);
+	block = rdm_realloc(pool, ptr, size);
+	if (block)
+		return block;
+	errno = saved;
+	return move(ptr, rdm_usable_size(ptr), size);
+}
+
+EXPORT void *realloc(void *ptr, size_t size)
+{
+	if (!ptr)
+		return malloc(size);
+	if (is_ours(ptr)) {
+		if (size)
+			return realloc_ours(ptr, size);
+		rdm_free(ptr);
+		return NULL;
+	}
+	if (size < threshold && !rdm_next_is_early(ptr))
+		return rdm_next.realloc(ptr, size);
+	return move(ptr, rdm_next.malloc_usable_size(ptr), size);
+}
+
+EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(nmemb, size, &bytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(ptr, bytes);
+}
+
+EXPORT size_t malloc_usable_size(void *ptr)
+{
+	if (!ptr)
+		return 0;
+	return is_ours(ptr) ? rdm_usable_size(ptr) : rdm_next.malloc_usable_size(ptr);
+}
+
+static bool is_power_of_two(size_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size)
+{
+	int saved = errno;
+	void *block;
+
+	if (alignment % sizeof(void *) || !is_power_of_two(alignment))
+		return EINVAL;
+	block = aligned(alignment, size);
+	errno = saved;
+	if (!block)
+		return ENOMEM;
+	*memptr = block;
+	return 0;
+}
+
+EXPORT void *memalign(size_t alignment, size_t size)
+{
+	/* As glibc's: to the next power of two. */
+	while (!is_power_of_two(alignment) && alignment <= SIZE_MAX / 2)
+		alignment = alignment ? (alignment | (alignment - 1)) + 1 : 1;
+	return aligned(alignment, size);
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size)
+{
+	return memalign(alignment, size);
+}
+
+EXPORT void *valloc(size_t size)
+{
+	return aligned((size_t)sysconf(_SC_PAGESIZE), size);
+}
+
+EXPORT void *pvalloc(size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	if (size > SIZE_MAX - page) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return aligned(page, (size + page - 1) & ~(page - 1));
+}
