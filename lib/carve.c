@@ -4,6 +4,7 @@
 #include "background.h"
 #include "bits.h"
 #include "keymap.h"
+#include "pins.h"
 #include "reserve.h"
 #include "slab.h"
 #include "state.h"
@@ -204,7 +205,7 @@ void rdm_slabs_uncarve(void *at, size_t size)
 	size_t first = (size_t)((char *)at - slab->base) >> rdm_state.page_shift;
 
 	if (rdm_slabs_are_plain(set) && size >= DISCARD)
-		rdm_prepare_discard(at, size);
+		rdm_pins_discard(at, size);
 	pthread_mutex_lock(&set->lock);
 	uncarve(slab, first, pages_of(size));
 	pthread_mutex_unlock(&set->lock);
@@ -231,6 +232,11 @@ void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
 void rdm_slabs_lock(struct rdm_slab_set *set)
 {
 	pthread_mutex_lock(&set->lock);
+}
+
+bool rdm_slabs_trylock(struct rdm_slab_set *set)
+{
+	return !pthread_mutex_trylock(&set->lock);
 }
 
 void rdm_slabs_unlock(struct rdm_slab_set *set)

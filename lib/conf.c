@@ -15,6 +15,9 @@ static const char *const backing_words[] = { "default", "anon", "hugetlb", "shar
 static const char *const pages_words[] = { "default", "best", "base", "thp", "2M", "1G", NULL };
 static const char *const fork_words[] = { "default", "hole", "zero", "copy", NULL };
 static const char *const fork_init_words[] = { "auto", "never", NULL };
+static const char *const switch_words[] = { "false", "true", NULL };
+static const char *const preload_fork_words[] = { "registered", "hole", "zero", "copy", NULL };
+static const char *const report_words[] = { "0", "1", "json", NULL };
 static const char *const log_words[] = { "silent", "error", "warn", "info", NULL };
 
 /* clang-format off */
@@ -29,8 +32,6 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "bytes that a background thread keeps free in a pool's slabs; 0: it makes none" },
 	{ "magazine", RDM_CONF_SIZE, offsetof(struct rdm_conf, magazine), NULL, "4M",
 	  "bytes of free blocks that a thread may keep of a pool; 0: none" },
-	{ "threshold", RDM_CONF_SIZE, offsetof(struct rdm_conf, threshold), NULL, "8K",
-	  "preload: smaller blocks come from the program's own malloc; 0: all are ours" },
 	{ "backing", RDM_CONF_WORD, offsetof(struct rdm_conf, backing), backing_words, "anon",
 	  "where slabs come from: anon, hugetlb, shared" },
 	{ "pages", RDM_CONF_WORD, offsetof(struct rdm_conf, pages), pages_words, "best",
@@ -43,6 +44,21 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "auto: a verbs rail calls ibv_fork_init() where the driver's queues need it; never" },
 	{ "log", RDM_CONF_WORD, offsetof(struct rdm_conf, log), log_words, "warn",
 	  "what goes to stderr: silent, error, warn, info" },
+	{ "enabled", RDM_CONF_WORD, offsetof(struct rdm_conf, enabled), switch_words, "true",
+	  "preload: false leaves the program as it would be without it" },
+	{ "threshold", RDM_CONF_SIZE, offsetof(struct rdm_conf, threshold), NULL, "8K",
+	  "preload: smaller blocks come from the program's own malloc; 0: all are ours" },
+	{ "preload_fork", RDM_CONF_WORD, offsetof(struct rdm_conf, preload_fork),
+	  preload_fork_words, "registered",
+	  "preload: what a child finds in large blocks: registered, hole, zero, copy" },
+	{ "mpi_alloc", RDM_CONF_WORD, offsetof(struct rdm_conf, mpi_alloc), switch_words, "true",
+	  "preload: MPI_Alloc_mem comes from the pool" },
+	{ "mr_reuse", RDM_CONF_WORD, offsetof(struct rdm_conf, mr_reuse), switch_words, "false",
+	  "preload: a registration of large blocks that ended is kept for the next one" },
+	{ "report", RDM_CONF_WORD, offsetof(struct rdm_conf, report), report_words, "0",
+	  "preload: what was served and protected, when the program ends: 0, 1, json" },
+	{ "report_file", RDM_CONF_TEXT, offsetof(struct rdm_conf, report_file), NULL, "",
+	  "preload: where that goes, %p is the process, %r the rank; empty: stderr" },
 };
 /* clang-format on */
 const size_t rdm_conf_key_count = sizeof(rdm_conf_keys) / sizeof(rdm_conf_keys[0]);
@@ -103,6 +119,15 @@ static bool parse_word(const char *const *words, const char *text, size_t length
 	return false;
 }
 
+static bool copy_text(const char *text, size_t length, char *field)
+{
+	if (length >= RDM_CONF_TEXT_BYTES)
+		return false;
+	memcpy(field, text, length);
+	field[length] = '\0';
+	return true;
+}
+
 static bool parse_value(const struct rdm_conf_key *key, const char *text, size_t length)
 {
 	void *field = (char *)&conf + key->offset;
@@ -114,6 +139,8 @@ static bool parse_value(const struct rdm_conf_key *key, const char *text, size_t
 		return parse_int(text, length, field);
 	case RDM_CONF_WORD:
 		return parse_word(key->words, text, length, field);
+	case RDM_CONF_TEXT:
+		return copy_text(text, length, field);
 	}
 	return false;
 }

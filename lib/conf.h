@@ -12,19 +12,28 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define RDM_CONF_TEXT_BYTES 256
+
 struct rdm_conf {
 	size_t reserve;
 	size_t slab_size;
 	size_t limit;
 	size_t watermark;
 	size_t magazine;
-	size_t threshold; /* preload only */
 	unsigned backing;
 	unsigned pages;
 	unsigned fork;
 	int node;
 	unsigned log;
 	unsigned fork_init; /* enum rdm_conf_fork_init */
+	/* What only the preload looks at. */
+	unsigned enabled; /* 0, 1 */
+	size_t threshold;
+	unsigned preload_fork; /* enum rdm_fork_policy; RDM_FORK_DEFAULT: registered */
+	unsigned mpi_alloc;    /* 0, 1 */
+	unsigned mr_reuse;     /* 0, 1 */
+	unsigned report;       /* enum rdm_conf_report */
+	char report_file[RDM_CONF_TEXT_BYTES];
 };
 
 /* Whether a verbs rail calls ibv_fork_init() where the kernel needs it. */
@@ -33,10 +42,18 @@ enum rdm_conf_fork_init {
 	RDM_FORK_INIT_NEVER,
 };
 
+/* What is said of a program when it ends. */
+enum rdm_conf_report {
+	RDM_REPORT_NONE,
+	RDM_REPORT_TEXT,
+	RDM_REPORT_JSON,
+};
+
 enum rdm_conf_type {
 	RDM_CONF_SIZE, /* bytes, with an optional suffix K, M, G or T */
 	RDM_CONF_INT,
 	RDM_CONF_WORD, /* one of a list of words */
+	RDM_CONF_TEXT, /* anything without a comma, shorter than RDM_CONF_TEXT_BYTES */
 };
 
 /* A row of the table: what people who list the options need. */

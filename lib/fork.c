@@ -2,6 +2,7 @@
 #include "fork.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -10,6 +11,7 @@
 #include "log.h"
 #include "caches.h"
 #include "meta.h"
+#include "pins.h"
 #include "pool.h"
 #include "quiesce.h"
 #include "reserve.h"
@@ -34,24 +36,32 @@ static void lock_pool(struct rdm_pool *pool)
 
 static void snapshot_pool(struct rdm_pool *pool)
 {
+	if (rdm_slabs_are_heritable(&pool->slabs)) {
+		rdm_pins_spare(__builtin_frame_address(0));
+		rdm_caches_stacks(pool, rdm_pins_spare);
+		rdm_pins_prefork_set(&pool->slabs);
+	}
 	rdm_snapshot_prefork(&pool->slabs);
 }
 
 static void leave_pool_in_parent(struct rdm_pool *pool)
 {
 	rdm_snapshot_postfork_parent(&pool->slabs);
+	if (rdm_slabs_are_heritable(&pool->slabs))
+		rdm_pins_postfork_parent_set(&pool->slabs);
 	rdm_slabs_unlock(&pool->slabs);
 	rdm_depot_unlock(&pool->depot);
 }
 
 static void leave_pool_in_child(struct rdm_pool *pool)
 {
-	if (rdm_slabs_are_plain(&pool->slabs)) {
+	rdm_snapshot_postfork_child(&pool->slabs);
+	if (rdm_slabs_are_heritable(&pool->slabs)) {
+		rdm_pins_postfork_child_set(&pool->slabs);
 		rdm_slabs_unlock(&pool->slabs);
 		rdm_depot_unlock(&pool->depot);
 		return;
 	}
-	rdm_snapshot_postfork_child(&pool->slabs);
 	rdm_caches_postfork_child(pool);
 	atomic_store(&pool->inherited, true);
 	pool->complained = false;
@@ -67,7 +77,7 @@ static void forget_rails(struct rdm_pool *pool)
 /* Of pools that go on in the child. */
 static void forget_threads(struct rdm_pool *pool)
 {
-	if (rdm_slabs_are_plain(&pool->slabs))
+	if (rdm_slabs_are_heritable(&pool->slabs))
 		rdm_caches_bury(pool);
 }
 
@@ -85,6 +95,7 @@ static void inner_prefork(void)
 	rdm_caches_prefork();
 	rdm_pools_for_each(lock_pool);
 	rdm_reserve_prefork();
+	rdm_pins_prefork();
 	rdm_pools_for_each(snapshot_pool);
 	prepare_ns = now() - prepare_ns;
 }
@@ -94,6 +105,7 @@ static void inner_postfork_parent(void)
 	uint64_t start = now();
 
 	rdm_pools_for_each(leave_pool_in_parent);
+	rdm_pins_postfork_parent();
 	rdm_caches_postfork();
 	atomic_store(&last_ns, prepare_ns + now() - start);
 	atomic_fetch_add(&forks, 1);
@@ -103,6 +115,7 @@ static void inner_postfork_child(void)
 {
 	rdm_reserve_postfork_child();
 	rdm_pools_for_each(leave_pool_in_child);
+	rdm_pins_postfork_child();
 	rdm_caches_postfork();
 }
 
@@ -122,10 +135,73 @@ static void outer_postfork_child(void)
 	rdm_quiesce_postfork();
 }
 
+#define BARE_TRIES 1000
+
+/* A heritable pool is the only one there is, and it stays. */
+static struct rdm_slab_set *heritable_set(void)
+{
+	struct rdm_pool *pool = rdm_pools();
+
+	return pool && rdm_slabs_are_heritable(&pool->slabs) ? &pool->slabs : NULL;
+}
+
+static bool try_locks(struct rdm_slab_set *set)
+{
+	if (!rdm_slabs_trylock(set))
+		return false;
+	if (rdm_pins_try_prefork())
+		return true;
+	rdm_slabs_unlock(set);
+	return false;
+}
+
+bool rdm_fork_bare_prefork(const void *stack)
+{
+	struct rdm_slab_set *set = heritable_set();
+
+	if (!set || !rdm_pins_exist())
+		return false;
+	for (unsigned i = 0; !try_locks(set); i++) {
+		if (i == BARE_TRIES) {
+			rdm_log(RDM_LOG_WARN,
+				"a process is made in a signal handler that interrupted rdmalloc: it "
+				"gets holes where memory is registered");
+			return false;
+		}
+		sched_yield();
+	}
+	rdm_pins_spare(stack);
+	rdm_pins_spare(__builtin_frame_address(0));
+	rdm_pins_prefork_set(set);
+	rdm_snapshot_prefork(set);
+	return true;
+}
+
+void rdm_fork_bare_postfork(bool child)
+{
+	struct rdm_slab_set *set = heritable_set();
+
+	if (child) {
+		rdm_snapshot_postfork_child(set);
+		rdm_pins_postfork_child_set(set);
+		rdm_pins_postfork_child();
+	} else {
+		rdm_snapshot_postfork_parent(set);
+		rdm_pins_postfork_parent_set(set);
+		rdm_pins_postfork_parent();
+	}
+	rdm_slabs_unlock(set);
+}
+
+/* The preload's pthread_atfork() comes here first. */
+static __thread bool registering;
+
 static void register_handlers(void)
 {
 	void *first;
 	int error;
+
+	registering = true;
 
 	rdm_background_open();
 	error = pthread_atfork(inner_prefork, inner_postfork_parent, inner_postfork_child);
@@ -145,7 +221,8 @@ void rdm_fork_init(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-	pthread_once(&once, register_handlers);
+	if (!registering)
+		pthread_once(&once, register_handlers);
 }
 
 /* Before ordinary constructors, jemalloc's among them. */

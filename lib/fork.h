@@ -10,6 +10,7 @@
  *   inner   magazines: the registry of threads' caches, then the depots
  *           slab sets: leaf locks, taken inside jemalloc's hooks
  *           reserve: everything is MADV_DONTFORK again
+ *           pins: a leaf lock; what programs registered is MADV_DONTFORK again
  *           snapshot: the copies for children
  *
  * prepare handlers run in reverse order of registration, so the inner ones are
@@ -18,10 +19,19 @@
  * handler can touch one.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Registers the handlers, once; a constructor does it when the library loads. */
 void rdm_fork_init(void);
+
+/*
+ * Around what makes a process as fork() does, but calls no handlers: only what programs registered
+ * is looked after, without waiting for a lock that this thread may hold, for it may be
+ * in a signal handler. False: there is nothing to be done, and nothing afterwards.
+ */
+bool rdm_fork_bare_prefork(const void *stack);
+void rdm_fork_bare_postfork(bool child);
 
 /* fork() calls so far, and the time our handlers took in the last one. */
 uint64_t rdm_fork_count(void);

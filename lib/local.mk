@@ -23,7 +23,9 @@ LIB_SOURCES = \
 	lib/magazine.c lib/magazine.h \
 	lib/malloc.c \
 	lib/meta.h \
+	lib/pins.c lib/pins.h \
 	lib/pool.c lib/pool.h \
+	lib/present.c lib/present.h \
 	lib/prepare.c lib/prepare.h \
 	lib/quiesce.c lib/quiesce.h \
 	lib/rail.c lib/rail.h \
@@ -58,16 +60,23 @@ lib_librdmalloc_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
 EXTRA_lib_librdmalloc_la_DEPENDENCIES = lib/librdmalloc.map $(JEMALLOC_ARCHIVE)
 EXTRA_DIST += lib/librdmalloc.map
 
-# For LD_PRELOAD: all of it in one, so that a program may link the library as well. Not
-# installed while it does not look after registrations.
-check_LTLIBRARIES += lib/librdmalloc-preload.la
+# For LD_PRELOAD: all of it in one, so that a program may link the library as well.
+lib_LTLIBRARIES += lib/librdmalloc-preload.la
 lib_librdmalloc_preload_la_SOURCES = $(LIB_SOURCES) \
+	lib/preload/advice.c \
 	lib/preload/malloc.c \
-	lib/preload/next.c lib/preload/next.h
-lib_librdmalloc_preload_la_CPPFLAGS = $(LIB_CPPFLAGS)
+	lib/preload/mpi.c \
+	lib/preload/next.c lib/preload/next.h \
+	lib/preload/operators.c \
+	lib/preload/preload.h \
+	lib/preload/process.c \
+	lib/preload/without.h
+if HAVE_VERBS
+lib_librdmalloc_preload_la_SOURCES += lib/preload/verbs.c
+endif
+lib_librdmalloc_preload_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
 lib_librdmalloc_preload_la_CFLAGS = $(LIB_CFLAGS)
-lib_librdmalloc_preload_la_LIBADD = $(RAIL_LIBS)
-lib_librdmalloc_preload_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere $(RDM_LDFLAGS) \
+lib_librdmalloc_preload_la_LDFLAGS = -module -avoid-version -shared $(RDM_LDFLAGS) \
 	-Wl,--version-script=$(top_srcdir)/lib/preload/preload.map \
 	-Wl,--exclude-libs,ALL -Wl,$(JEMALLOC_ARCHIVE)
 EXTRA_lib_librdmalloc_preload_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)

@@ -104,7 +104,7 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 /* Addresses cost nothing, and one slab of them is one system call. */
 #define PLAIN_SLAB ((size_t)32 << 20)
 
-static void configure_plain(struct rdm_pool *pool, const char *name)
+static void configure_plain(struct rdm_pool *pool, const char *name, enum rdm_fork_policy fork)
 {
 	pool->slab_size = PLAIN_SLAB;
 	pool->slabs.kind = (struct rdm_memory_kind){
@@ -112,7 +112,9 @@ static void configure_plain(struct rdm_pool *pool, const char *name)
 		.pages = RDM_PAGES_BEST,
 		.node = -1,
 		.plain = true,
+		.heritable = fork == RDM_FORK_DEFAULT,
 	};
+	pool->slabs.fork = fork;
 	snprintf(pool->name, sizeof(pool->name), "%s", name);
 }
 
@@ -124,7 +126,7 @@ static int open_pool(struct rdm_pool *pool)
 	rdm_fork_init();
 	error = rdm_prepare_check(&pool->slabs.kind);
 	if (!error)
-		error = rdm_slabs_open_reserve();
+		error = rdm_slabs_open_reserve(rdm_slabs_are_heritable(&pool->slabs));
 	if (error)
 		return error;
 	rdm_magazine_quicken(rdm_reserve_size());
@@ -146,8 +148,8 @@ static int open_pool(struct rdm_pool *pool)
 	return 0;
 }
 
-/* plain: the name of a pool of plain memory, instead of config. */
-static struct rdm_pool *create(const struct rdm_pool_config *config, const char *plain, int *error)
+/* plain: a pool of plain memory with that name and policy. */
+static struct rdm_pool *create(const struct rdm_pool_config *config, bool plain, int *error)
 {
 	struct rdm_pool *pool = rdm_meta_alloc(sizeof(*pool));
 
@@ -158,7 +160,7 @@ static struct rdm_pool *create(const struct rdm_pool_config *config, const char 
 	}
 	*error = 0;
 	if (plain)
-		configure_plain(pool, plain);
+		configure_plain(pool, config->name, config->fork);
 	else if (!configure(pool, config))
 		*error = EINVAL;
 	if (!*error)
@@ -176,18 +178,19 @@ rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 
 	if (!rdm_quiesce_enter("rdm_pool_create"))
 		return NULL;
-	pool = create(config, NULL, &error);
+	pool = create(config, false, &error);
 	return rdm_quiesce_leave(error) ? NULL : pool;
 }
 
-struct rdm_pool *rdm_pool_create_plain(const char *name)
+struct rdm_pool *rdm_pool_create_plain(const char *name, enum rdm_fork_policy fork)
 {
+	const struct rdm_pool_config config = { .name = name, .fork = fork };
 	struct rdm_pool *pool;
 	int error;
 
 	if (!rdm_quiesce_enter("rdm_pool_create_plain"))
 		return NULL;
-	pool = create(NULL, name, &error);
+	pool = create(&config, true, &error);
 	return rdm_quiesce_leave(error) ? NULL : pool;
 }
 

@@ -55,8 +55,10 @@ static inline unsigned rdm_pool_generation(const struct rdm_pool *pool)
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
 		  unsigned attempt);
 
-/* A pool of plain memory, see prepare.h. NULL with errno. */
-struct rdm_pool *rdm_pool_create_plain(const char *name);
+/*
+ * A pool of plain memory, see prepare.h. RDM_FORK_DEFAULT: it is heritable. NULL with errno.
+ */
+struct rdm_pool *rdm_pool_create_plain(const char *name, enum rdm_fork_policy fork);
 
 /* Calls for every pool; under the quiesce lock. */
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool));

@@ -4,11 +4,13 @@
 #include "prepare.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #ifdef HAVE_NUMA
 #include <numa.h>
@@ -244,6 +246,32 @@ static int populate(void *addr, size_t length)
 	return errno == EINVAL ? EINVAL : ENOMEM;
 }
 
+/*
+ * A write that the kernel makes for us: adds nothing, and fails with EFAULT where one of ours would
+ * be a SIGSEGV.
+ */
+static void touch_page(void *page)
+{
+	static uint32_t nobody;
+
+	syscall(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, (void *)0, page,
+		FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0));
+}
+
+void rdm_prepare_touch(void *addr, size_t length)
+{
+	size_t page = base_page();
+	char *start = (char *)((uintptr_t)addr & ~(page - 1));
+	const char *end = (char *)addr + length;
+
+	if (rdm_ablated(RDM_ABLATE_WRITE))
+		return;
+	length = ((size_t)(end - start) + page - 1) & ~(page - 1);
+	if (syscall(SYS_madvise, start, length, MADV_POPULATE_WRITE) && errno == EINVAL)
+		for (size_t i = 0; i < length; i += page)
+			touch_page(start + i);
+}
+
 int rdm_prepare_populate(void *addr, size_t length, bool write)
 {
 	int error = populate(addr, length);
@@ -305,8 +333,10 @@ int rdm_prepare_map(void *addr, size_t length, size_t slab, const struct rdm_mem
 {
 	int error;
 
-	if (kind->plain)
-		return map_plain(addr, length);
+	if (kind->plain) {
+		error = map_plain(addr, length);
+		return error || kind->heritable ? error : dontfork(addr, length);
+	}
 	switch (kind->backing) {
 	case RDM_BACKING_HUGETLB:
 		error = map_hugetlb(addr, length, kind, level);

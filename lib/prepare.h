@@ -23,8 +23,10 @@ struct rdm_memory_kind {
 	enum rdm_backing backing;
 	enum rdm_pages pages;
 	int node; /* -1: any */
-	/* Anonymous, as malloc's own: there when it is touched, inherited by children, no rails. */
+	/* Anonymous, as malloc's own: there when it is touched, no rails. */
 	bool plain;
+	/* Plain, and children inherit what is not registered. */
+	bool heritable;
 };
 
 /* Bytes of one page of the kind. */
@@ -57,6 +59,12 @@ void rdm_prepare_protect(void *addr, size_t length);
 
 /* Plain memory: the pages are free, and zero when they are touched again. */
 void rdm_prepare_discard(void *addr, size_t length);
+
+/*
+ * Makes pages of any memory present, written and ours alone, as a write would. What cannot
+ * be written is left as it is.
+ */
+void rdm_prepare_touch(void *addr, size_t length);
 
 /* Writes to each base page without changing it, also while others use it. */
 void rdm_prepare_dirty(void *addr, size_t length);

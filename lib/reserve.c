@@ -28,6 +28,7 @@ static size_t granules;
 static size_t opened; /* bytes mapped, published or not */
 static size_t lowest_free;
 static size_t kept_granules;
+static bool heritable;
 
 static unsigned long *taken(void)
 {
@@ -100,7 +101,7 @@ static int map_tables(size_t size)
 
 static int mark_dontfork(void *addr, size_t length)
 {
-	if (rdm_ablated(RDM_ABLATE_DONTFORK))
+	if (heritable || rdm_ablated(RDM_ABLATE_DONTFORK))
 		return 0;
 	return madvise(addr, length, MADV_DONTFORK) ? errno : 0;
 }
@@ -123,7 +124,7 @@ static char *map_what_is_possible(size_t wanted, size_t *size)
 	return base;
 }
 
-int rdm_reserve_open(size_t *size)
+int rdm_reserve_open(size_t *size, bool inherit)
 {
 	char *base = map_what_is_possible(wanted_size(), size);
 	int error;
@@ -132,6 +133,7 @@ int rdm_reserve_open(size_t *size)
 		return ENOMEM;
 	__atomic_store_n(&rdm_reserve.base, (uintptr_t)base, __ATOMIC_RELAXED);
 	opened = *size;
+	heritable = inherit;
 	error = mark_dontfork(base, *size);
 	if (!error)
 		error = map_tables(*size);
@@ -220,7 +222,7 @@ static void for_each_own_run(void (*call)(void *addr, size_t length))
 {
 	size_t first = 0;
 
-	if (!rdm_reserve_size())
+	if (!rdm_reserve_size() || heritable)
 		return;
 	if (!kept_granules) {
 		call((void *)rdm_reserve.base, rdm_reserve.size);

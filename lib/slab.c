@@ -13,14 +13,14 @@
 #include "reserve.h"
 #include "state.h"
 
-int rdm_slabs_open_reserve(void)
+int rdm_slabs_open_reserve(bool heritable)
 {
 	size_t size;
 	int error;
 
 	if (rdm_reserve_size())
 		return 0;
-	error = rdm_reserve_open(&size);
+	error = rdm_reserve_open(&size, heritable);
 	if (error)
 		return error;
 	error = rdm_keymap_open(size);
@@ -164,6 +164,7 @@ static int release(struct rdm_slab *slab)
 		rdm_keymap_assign(slab->base, slab->length, NULL);
 		error = rdm_reserve_give(slab->base, slab->length);
 		if (!error) {
+			rdm_meta_free(slab->pins);
 			rdm_meta_free(slab);
 			return 0;
 		}
@@ -291,8 +292,8 @@ int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, siz
 	if (error)
 		return error == EADDRINUSE ? ENOMEM : error;
 	if (rdm_slabs_are_plain(set)) {
-		/* Children inherit it. */
-		rdm_reserve_keep(run.base, run.bytes, true);
+		if (rdm_slabs_are_heritable(set))
+			rdm_reserve_keep(run.base, run.bytes, true);
 		*made = run.count;
 	} else {
 		error = rdm_fill(set, run.slab, run.count, made);

@@ -44,6 +44,7 @@ struct rdm_slab {
 	size_t hint; /* no free page before it */
 	TAILQ_ENTRY(rdm_slab) link;
 	void *shadow;           /* snapshot.c: the child's copy, while fork() runs */
+	_Atomic(uint16_t *) pins; /* pins.c: a count for each page, once there was one */
 	unsigned long carved[]; /* a bit for each page */
 };
 
@@ -70,13 +71,22 @@ struct rdm_slab_set {
 	uint64_t deregistrations, growths;
 };
 
-/* Opens the reserve and the tables beside it, once a process. 0 or errno. */
-int rdm_slabs_open_reserve(void);
+/*
+ * Opens the reserve and the tables beside it, once a process. heritable: children inherit what
+ * is free of it, too, for there will be heritable sets only. 0 or errno.
+ */
+int rdm_slabs_open_reserve(bool heritable);
 
 /* Whether its memory is malloc's kind: see prepare.h. */
 static inline bool rdm_slabs_are_plain(const struct rdm_slab_set *set)
 {
 	return set->kind.plain;
+}
+
+/* Whether children inherit all of it but what is registered, and go on with the pool. */
+static inline bool rdm_slabs_are_heritable(const struct rdm_slab_set *set)
+{
+	return set->kind.heritable;
 }
 
 void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool);
@@ -138,6 +148,7 @@ bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
 
 /* Holds carving still: for fork handlers, and for who looks at what is carved. */
 void rdm_slabs_lock(struct rdm_slab_set *set);
+bool rdm_slabs_trylock(struct rdm_slab_set *set);
 void rdm_slabs_unlock(struct rdm_slab_set *set);
 
 #endif

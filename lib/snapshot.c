@@ -9,6 +9,8 @@
 
 #include "live.h"
 #include "log.h"
+#include "pins.h"
+#include "present.h"
 #include "reserve.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -52,6 +54,43 @@ static char *map_shadow(size_t length, size_t live)
 	return base;
 }
 
+/* What there is of plain memory, which may never have been touched: a look must not make it. */
+static void copy_present(char *shadow, const struct rdm_slab *slab, const char *from,
+			 const char *end, int pagemap)
+{
+	size_t length;
+	bool present;
+
+	for (; from < end; from += length) {
+		length = rdm_present_run(pagemap, from, end, &present);
+		if (present)
+			copy_words(shadow + (from - slab->base), from, length);
+	}
+}
+
+/* The parts of a block that children do not inherit. */
+static void copy_pinned(char *shadow, const struct rdm_slab *slab, char *block, char *end,
+			int pagemap)
+{
+	size_t length;
+
+	for (char *run = block; rdm_pins_next(slab, run, end, &run, &length); run += length)
+		copy_present(shadow, slab, run, run + length, pagemap);
+}
+
+static void copy_plain(const struct rdm_slab *slab, char *shadow)
+{
+	int pagemap = rdm_present_open();
+	size_t size;
+
+	for (char *block = slab->base; (block = rdm_live_next(slab, block, &size)); block += size)
+		if (rdm_slabs_are_heritable(slab->set))
+			copy_pinned(shadow, slab, block, block + size, pagemap);
+		else
+			copy_present(shadow, slab, block, block + size, pagemap);
+	rdm_present_close(pagemap);
+}
+
 static void copy_live(const struct rdm_slab *slab, char *shadow)
 {
 	size_t size;
@@ -60,19 +99,29 @@ static void copy_live(const struct rdm_slab *slab, char *shadow)
 		copy_words(shadow + (block - slab->base), block, size);
 }
 
+/* Whether its child gets a copy of something. */
+static bool is_copied(const struct rdm_slab *slab, size_t *bytes)
+{
+	char *run;
+
+	if (rdm_slabs_are_heritable(slab->set))
+		return rdm_pins_next(slab, slab->base, slab->base + slab->length, &run, bytes);
+	return slab->set->fork == RDM_FORK_COPY && !slab->inherited && rdm_live_count(slab, bytes);
+}
+
 void rdm_snapshot_prefork(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	if (set->fork != RDM_FORK_COPY)
-		return;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
-		size_t live;
+		size_t bytes;
 
-		if (slab->inherited || !rdm_live_count(slab, &live))
+		if (!is_copied(slab, &bytes))
 			continue;
-		slab->shadow = map_shadow(slab->length, live);
-		if (slab->shadow)
+		slab->shadow = map_shadow(slab->length, bytes);
+		if (slab->shadow && rdm_slabs_are_plain(set))
+			copy_plain(slab, slab->shadow);
+		else if (slab->shadow)
 			copy_live(slab, slab->shadow);
 		else
 			rdm_log(RDM_LOG_ERROR,
@@ -86,8 +135,6 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	if (set->fork != RDM_FORK_COPY)
-		return;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		/* After a fork each page that is written is copied once. */
 		if (!slab->shadow)
@@ -108,14 +155,32 @@ static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
 }
 
 /* The hole, whatever a failed placement has left there. */
-static void place_hole(struct rdm_slab *slab)
+static void place_hole(char *base, size_t length)
 {
 	rdm_log(RDM_LOG_ERROR,
-		"fork: the child cannot have its memory at slab %p (errno %d): it gets a hole there",
-		(void *)slab->base, errno);
-	if (mmap(slab->base, slab->length, PROT_NONE,
+		"fork: the child cannot have its %zu bytes at %p (errno %d): it gets a hole there",
+		length, (void *)base, errno);
+	if (mmap(base, length, PROT_NONE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
 		rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
+}
+
+/* The pinned pages of a heritable slab; around them the child has its own. */
+static void place_pinned(struct rdm_slab *slab)
+{
+	char *end = slab->base + slab->length;
+	size_t length;
+
+	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
+		char *copy = (char *)slab->shadow + (run - slab->base);
+
+		if (!slab->shadow || mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED,
+					    run) != run)
+			place_hole(run, length);
+	}
+	if (slab->shadow)
+		munmap(slab->shadow, slab->length);
+	slab->shadow = NULL;
 }
 
 void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
@@ -126,8 +191,12 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 		atomic_store(&slab->keyed, 0);
 		if (slab->inherited)
 			continue;
+		if (rdm_slabs_are_heritable(set)) {
+			place_pinned(slab);
+			continue;
+		}
 		if (!place(slab, set->fork))
-			place_hole(slab);
+			place_hole(slab->base, slab->length);
 		slab->shadow = NULL;
 		slab->inherited = true;
 		rdm_reserve_keep(slab->base, slab->length, true);

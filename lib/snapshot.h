@@ -5,7 +5,8 @@
 /*
  * What a child finds in its pools. For the copy policy, prefork copies the live
  * blocks of each slab into a shadow of the same layout, which the child moves
- * over the hole; pages without live blocks cost nothing and read as zeros.
+ * over the hole; pages without live blocks cost nothing and read as zeros. In heritable
+ * sets that is done with the pinned pages, and the others are there.
  *
  * Called by fork.c with the set's lock held. Nothing here allocates from a heap.
  */

@@ -5,22 +5,22 @@
  * does what the pool cannot serve.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "conf.h"
-#include "log.h"
+#include "pins.h"
 #include "pool.h"
-#include "prepare.h"
 #include "preload/next.h"
+#include "preload/preload.h"
 #include "quiesce.h"
 #include "rdmalloc.h"
 #include "reserve.h"
 #include "size_class.h"
 
-#define EXPORT __attribute__((visibility("default")))
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
 
 /* To zero so many bytes takes longer than to fault those in that are needed. */
@@ -33,9 +33,23 @@ static rdm_pool *pool;
 /* After the constructors that make fork handlers, before all ordinary ones. */
 __attribute__((constructor(102))) static void open_pool(void)
 {
-	pool = rdm_pool_create_plain("preload");
+	const struct rdm_conf *conf = rdm_conf();
+
+	if (!conf->enabled)
+		return;
+	pool = rdm_pool_create_plain("preload", (enum rdm_fork_policy)conf->preload_fork);
 	if (pool)
-		threshold = rdm_conf()->threshold;
+		threshold = conf->threshold;
+}
+
+bool rdm_preload_is_enabled(void)
+{
+	return pool != NULL;
+}
+
+rdm_pool *rdm_preload_pool(void)
+{
+	return pool;
 }
 
 static bool is_ours(const void *ptr)
@@ -43,14 +57,20 @@ static bool is_ours(const void *ptr)
 	return rdm_reserve_has(ptr);
 }
 
-/* NULL: the next malloc is asked; errno is as it was. */
-static void *from_pool(size_t alignment, size_t size)
+/* The child of a pool that is no heritage has only the next malloc. */
+static bool is_closed(void)
+{
+	return atomic_load_explicit(&pool->inherited, memory_order_relaxed);
+}
+
+void *rdm_preload_alloc(size_t alignment, size_t size)
 {
 	int saved = errno;
 	void *block;
 
 	/* A registrar's own, while a slab of another pool is made. */
-	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
+	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
+	    is_closed())
 		return NULL;
 	block = alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
 					rdm_aligned_alloc(pool, alignment, size);
@@ -61,12 +81,12 @@ static void *from_pool(size_t alignment, size_t size)
 
 __attribute__((noinline)) static void *malloc_large(size_t size)
 {
-	void *block = from_pool(1, size);
+	void *block = rdm_preload_alloc(1, size);
 
 	return block ? block : rdm_next.malloc(size);
 }
 
-EXPORT void *malloc(size_t size)
+RDM_EXPORT void *malloc(size_t size)
 {
 	return UNLIKELY(size >= threshold) ? malloc_large(size) : rdm_next.malloc(size);
 }
@@ -77,7 +97,7 @@ __attribute__((noinline)) static void free_early_or_next(void *ptr)
 		rdm_next.free(ptr);
 }
 
-EXPORT void free(void *ptr)
+RDM_EXPORT void free(void *ptr)
 {
 	if (is_ours(ptr))
 		rdm_free(ptr);
@@ -88,27 +108,25 @@ EXPORT void free(void *ptr)
 static void *zeroed(void *block, size_t size)
 {
 	/* A block of so many bytes is whole pages. */
-	if (size >= DISCARD_BYTES)
-		rdm_prepare_discard(block, rdm_usable_size(block));
-	else
+	if (size < DISCARD_BYTES || !rdm_pins_discard(block, rdm_usable_size(block)))
 		memset(block, 0, size);
 	return block;
 }
 
-EXPORT void *calloc(size_t nmemb, size_t size)
+RDM_EXPORT void *calloc(size_t nmemb, size_t size)
 {
 	size_t bytes;
 	void *block;
 
 	if (__builtin_mul_overflow(nmemb, size, &bytes) || bytes < threshold)
 		return rdm_next.calloc(nmemb, size);
-	block = from_pool(1, bytes);
+	block = rdm_preload_alloc(1, bytes);
 	return block ? zeroed(block, bytes) : rdm_next.calloc(nmemb, size);
 }
 
 static void *aligned(size_t alignment, size_t size)
 {
-	void *block = size >= threshold ? from_pool(alignment, size) : NULL;
+	void *block = size >= threshold ? rdm_preload_alloc(alignment, size) : NULL;
 
 	return block ? block : rdm_next.memalign(alignment, size);
 }
@@ -130,7 +148,7 @@ static void *realloc_ours(void *ptr, size_t size)
 	void *block;
 	int saved = errno;
 
-	if (size < threshold || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
+	if (size < threshold || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() || is_closed())
 		return move(ptr, rdm_usable_size(ptr), size);
 	block = rdm_realloc(pool, ptr, size);
 	if (block)
@@ -139,7 +157,7 @@ static void *realloc_ours(void *ptr, size_t size)
 	return move(ptr, rdm_usable_size(ptr), size);
 }
 
-EXPORT void *realloc(void *ptr, size_t size)
+RDM_EXPORT void *realloc(void *ptr, size_t size)
 {
 	if (!ptr)
 		return malloc(size);
@@ -154,7 +172,7 @@ EXPORT void *realloc(void *ptr, size_t size)
 	return move(ptr, rdm_next.malloc_usable_size(ptr), size);
 }
 
-EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
+RDM_EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
 {
 	size_t bytes;
 
@@ -165,7 +183,7 @@ EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
 	return realloc(ptr, bytes);
 }
 
-EXPORT size_t malloc_usable_size(void *ptr)
+RDM_EXPORT size_t malloc_usable_size(void *ptr)
 {
 	if (!ptr)
 		return 0;
@@ -177,7 +195,7 @@ static bool is_power_of_two(size_t n)
 	return n && !(n & (n - 1));
 }
 
-EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size)
+RDM_EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size)
 {
 	int saved = errno;
 	void *block;
@@ -192,7 +210,7 @@ EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size)
 	return 0;
 }
 
-EXPORT void *memalign(size_t alignment, size_t size)
+RDM_EXPORT void *memalign(size_t alignment, size_t size)
 {
 	/* As glibc's: to the next power of two. */
 	while (!is_power_of_two(alignment) && alignment <= SIZE_MAX / 2)
@@ -200,17 +218,17 @@ EXPORT void *memalign(size_t alignment, size_t size)
 	return aligned(alignment, size);
 }
 
-EXPORT void *aligned_alloc(size_t alignment, size_t size)
+RDM_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
 	return memalign(alignment, size);
 }
 
-EXPORT void *valloc(size_t size)
+RDM_EXPORT void *valloc(size_t size)
 {
 	return aligned((size_t)sysconf(_SC_PAGESIZE), size);
 }
 
-EXPORT void *pvalloc(size_t size)
+RDM_EXPORT void *pvalloc(size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 

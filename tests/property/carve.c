@@ -259,7 +259,7 @@ int main(void)
 	setenv("RDMALLOC_ABLATE", "write", 1);
 	rdm_fork_init();
 	T_CHECK(rdm_quiesce_enter("carve"));
-	T_CHECK(!rdm_slabs_open_reserve());
+	T_CHECK(!rdm_slabs_open_reserve(false));
 	set.kind.pages = RDM_PAGES_BASE;
 	set.kind.node = -1;
 	rdm_slabs_init(&set, NULL);

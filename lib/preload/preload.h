@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_PRELOAD_PRELOAD_H
+#define RDM_PRELOAD_PRELOAD_H
+
+/*
+ * What the preload's files share. Each of them takes the place of others' functions:
+ * malloc.c of the malloc family, operators.c of C++'s, verbs.c of libibverbs', advice.c of
+ * madvise, process.c of what makes processes, mpi.c of MPI's allocation.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define RDM_EXPORT __attribute__((visibility("default")))
+
+/* False: RDMALLOC_CONF=enabled:false, or there is no pool. */
+bool rdm_preload_is_enabled(void);
+
+/* A block of the pool, or NULL with errno as it was. Alignment is a power of two. */
+void *rdm_preload_alloc(size_t alignment, size_t size);
+
+/* The pool, or NULL. */
+struct rdm_pool *rdm_preload_pool(void);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "present.h"
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "state.h"
+
+#define AT_ONCE 512
+/* Of an entry in pagemap: present, swapped out. */
+#define THERE (UINT64_C(3) << 62)
+
+int rdm_present_open(void)
+{
+	return (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+}
+
+void rdm_present_close(int fd)
+{
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+}
+
+size_t rdm_present_run(int fd, const char *from, const char *end, bool *present)
+{
+	unsigned shift = rdm_state.page_shift;
+	uintptr_t page = (uintptr_t)from >> shift;
+	size_t pages = (((uintptr_t)end - 1) >> shift) - page + 1;
+	uint64_t entry[AT_ONCE];
+	size_t run = 1, length;
+	ssize_t got;
+
+	if (pages > AT_ONCE)
+		pages = AT_ONCE;
+	got = fd < 0 ? -1 :
+		       syscall(SYS_pread64, fd, entry, pages * sizeof(*entry),
+			       (off_t)(page * sizeof(*entry)));
+	*present = true;
+	if (got < (ssize_t)sizeof(*entry))
+		return (size_t)(end - from);
+	pages = (size_t)got / sizeof(*entry);
+	*present = entry[0] & THERE;
+	while (run < pages && !!(entry[run] & THERE) == *present)
+		run++;
+	length = ((page + run) << shift) - (uintptr_t)from;
+	return length < (size_t)(end - from) ? length : (size_t)(end - from);
+}
