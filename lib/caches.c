@@ -19,7 +19,6 @@
 
 /* The caches of a thread, by its pools' slots. */
 struct rdm_thread {
-	const void *record; /* glibc's, which is at the top of its stack */
 	struct rdm_cache **caches;
 	unsigned slots;
 };
@@ -45,7 +44,6 @@ static struct rdm_thread *join_registry(void)
 
 	if (!thread)
 		return &outsider;
-	thread->record = (const void *)pthread_self();
 	/* It may call a malloc that is served by a pool. */
 	self = &outsider;
 	if (pthread_setspecific(key, thread)) {
@@ -326,14 +324,6 @@ void rdm_thread_flush(void)
 			rdm_magazine_flush(cache);
 		pthread_mutex_unlock(&registry);
 	}
-}
-
-void rdm_caches_stacks(struct rdm_pool *pool, void (*call)(const void *stack))
-{
-	const struct rdm_cache *cache;
-
-	LIST_FOREACH (cache, &pool->caches, link)
-		call(cache->owner->record);
 }
 
 void rdm_caches_prefork(void)

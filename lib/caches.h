@@ -37,9 +37,6 @@ void rdm_caches_bury(struct rdm_pool *pool);
 /* Bytes of free blocks in the threads' caches; under the quiesce lock. */
 size_t rdm_caches_bytes(struct rdm_pool *pool);
 
-/* While fork() runs: an address on the stack of each thread that has a cache of the pool. */
-void rdm_caches_stacks(struct rdm_pool *pool, void (*call)(const void *stack));
-
 /* Of the process, before and after those of each pool. */
 void rdm_caches_prefork(void);
 void rdm_caches_postfork(void);

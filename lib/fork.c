@@ -38,7 +38,6 @@ static void snapshot_pool(struct rdm_pool *pool)
 {
 	if (rdm_slabs_are_heritable(&pool->slabs)) {
 		rdm_pins_spare(__builtin_frame_address(0));
-		rdm_caches_stacks(pool, rdm_pins_spare);
 		rdm_pins_prefork_set(&pool->slabs);
 	}
 	rdm_snapshot_prefork(&pool->slabs);

@@ -82,6 +82,14 @@ lib_librdmalloc_preload_la_LDFLAGS = -module -avoid-version -shared $(RDM_LDFLAG
 EXTRA_lib_librdmalloc_preload_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)
 EXTRA_DIST += lib/preload/preload.map
 
+# With steps that can be dropped.
+check_LTLIBRARIES += lib/librdmalloc-preload-test.la
+lib_librdmalloc_preload_test_la_SOURCES = $(lib_librdmalloc_preload_la_SOURCES)
+lib_librdmalloc_preload_test_la_CPPFLAGS = $(lib_librdmalloc_preload_la_CPPFLAGS) -DRDM_ABLATION
+lib_librdmalloc_preload_test_la_CFLAGS = $(LIB_CFLAGS)
+lib_librdmalloc_preload_test_la_LDFLAGS = $(lib_librdmalloc_preload_la_LDFLAGS) -rpath /nowhere
+EXTRA_lib_librdmalloc_preload_test_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)
+
 # The same sources for the tests: every symbol in reach, steps can be dropped.
 lib_librdmalloc_test_la_SOURCES = $(LIB_SOURCES)
 lib_librdmalloc_test_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_ABLATION

@@ -34,6 +34,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static LIST_HEAD(bucket, rdm_pin) named[BUCKETS];
 static struct rdm_pin_counts counts;
 
+struct stack {
+	LIST_ENTRY(stack) link;
+	char *end;
+};
+static LIST_HEAD(, stack) stacks;
+
 /* Of the fork that runs. */
 static const char *spared[SPARED_MAX];
 static unsigned spares;
@@ -366,15 +372,66 @@ bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **ru
 	return true;
 }
 
+void rdm_pins_note_stack(void *addr, size_t length)
+{
+	struct stack *stack = rdm_meta_alloc(sizeof(*stack));
+
+	if (!stack) {
+		rdm_log(RDM_LOG_WARN, "no memory to remember a thread's stack: register nothing on it");
+		return;
+	}
+	stack->end = (char *)addr + length;
+	pthread_mutex_lock(&lock);
+	LIST_INSERT_HEAD(&stacks, stack, link);
+	pthread_mutex_unlock(&lock);
+}
+
+bool rdm_pins_have_stacks(void)
+{
+	return __atomic_load_n(&stacks.lh_first, __ATOMIC_RELAXED) != NULL;
+}
+
+void rdm_pins_forget_stacks(void *block, size_t length)
+{
+	LIST_HEAD(, stack) forgotten = LIST_HEAD_INITIALIZER(forgotten);
+	struct stack *stack, *next;
+
+	pthread_mutex_lock(&lock);
+	for (stack = LIST_FIRST(&stacks); stack; stack = next) {
+		next = LIST_NEXT(stack, link);
+		if ((uintptr_t)stack->end - 1 - (uintptr_t)block >= length)
+			continue;
+		LIST_REMOVE(stack, link);
+		LIST_INSERT_HEAD(&forgotten, stack, link);
+	}
+	pthread_mutex_unlock(&lock);
+	while ((stack = LIST_FIRST(&forgotten))) {
+		LIST_REMOVE(stack, link);
+		rdm_meta_free(stack);
+	}
+}
+
 void rdm_pins_spare(const void *stack)
 {
-	if (!rdm_reserve_has(stack))
+	char *from = (char *)((uintptr_t)stack - SPARED_BYTES);
+
+	if (!rdm_reserve_has(stack) || !rdm_pins_any(from, 2 * SPARED_BYTES))
 		return;
 	if (spares < SPARED_MAX)
 		spared[spares++] = stack;
 	else
-		rdm_log(RDM_LOG_WARN, "fork: more than %d threads have their stacks in malloc's "
-				      "memory: the child may not find them all", SPARED_MAX);
+		rdm_log(RDM_LOG_WARN,
+			"fork: more than %d threads have registered memory at the end of their stacks: "
+			"the child may not find them all",
+			SPARED_MAX);
+}
+
+static void spare_stacks(void)
+{
+	const struct stack *stack;
+
+	LIST_FOREACH (stack, &stacks, link)
+		rdm_pins_spare(stack->end - 1);
 }
 
 /* What the kernel says that this process has pinned, in pages; 0 when it does not say. */
@@ -435,7 +492,7 @@ static void take_out(const struct rdm_slab *slab)
 	size_t length;
 
 	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
-		int error = rdm_ablated(RDM_ABLATE_REASSERT) ?
+		int error = rdm_ablated(RDM_ABLATE_REASSERT | RDM_ABLATE_DONTFORK) ?
 				    0 :
 				    advise(run, length, MADV_DONTFORK);
 
@@ -453,6 +510,7 @@ void rdm_pins_prefork_set(struct rdm_slab_set *set)
 	const struct rdm_slab *slab;
 	size_t pinned = pinned_pages();
 
+	spare_stacks();
 	everything = pinned > counts.pages;
 	if (everything && !counts.unseen++)
 		rdm_log(RDM_LOG_WARN,

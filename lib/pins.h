@@ -59,6 +59,15 @@ void rdm_pins_count(struct rdm_pin_counts *counts);
 /* Whether anything is registered at this moment; takes no lock. */
 bool rdm_pins_exist(void);
 
+/*
+ * A thread's stack in a block: the child's C library looks at it before our handlers run, so
+ * that its upper end cannot be a hole. Until the block is freed.
+ */
+void rdm_pins_note_stack(void *stack, size_t length);
+/* Whether there is any; and those in a block are none any more. */
+bool rdm_pins_have_stacks(void);
+void rdm_pins_forget_stacks(void *block, size_t length);
+
 /* Before fork(): the child's C library will be near this address before our handlers are. */
 void rdm_pins_spare(const void *stack);
 

@@ -50,6 +50,7 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/load/dlopen \
 	tests/preload/family \
+	tests/preload/registered \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
 	tests/magazine/classes \
@@ -150,9 +151,12 @@ tests_background_trouble_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_background_trouble_LDFLAGS = $(background_ldflags) -Wl,--wrap=pthread_create
 tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
-# The library is preloaded, not linked.
+# Programs that start themselves again under the preload.
+preload_support = tests/preload/preload.c tests/preload/preload.h
+tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
-EXTRA_tests_preload_family_DEPENDENCIES = lib/librdmalloc-preload.la
+tests_preload_registered_SOURCES = tests/preload/registered.c $(preload_support)
+tests_preload_registered_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 
 # Loaded by hand: the program must not be linked with the library.
 check_LTLIBRARIES += tests/load/tls_user.la

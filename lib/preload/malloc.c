@@ -97,10 +97,17 @@ __attribute__((noinline)) static void free_early_or_next(void *ptr)
 		rdm_next.free(ptr);
 }
 
+static void free_ours(void *ptr)
+{
+	if (UNLIKELY(rdm_pins_have_stacks()))
+		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
+	rdm_free(ptr);
+}
+
 RDM_EXPORT void free(void *ptr)
 {
 	if (is_ours(ptr))
-		rdm_free(ptr);
+		free_ours(ptr);
 	else
 		free_early_or_next(ptr);
 }
@@ -164,7 +171,7 @@ RDM_EXPORT void *realloc(void *ptr, size_t size)
 	if (is_ours(ptr)) {
 		if (size)
 			return realloc_ours(ptr, size);
-		rdm_free(ptr);
+		free_ours(ptr);
 		return NULL;
 	}
 	if (size < threshold && !rdm_next_is_early(ptr))

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What makes processes. Our fork handlers are to be registered before anybody's, so that
+ * What makes processes, and threads on stacks of ours. Our fork handlers are to be registered before anybody's, so that
  * the child's memory is there when another library's handler looks at it; and what calls no
  * handlers gets the part of them that the child cannot do without.
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,7 +18,9 @@
 
 #include "fork.h"
 #include "log.h"
+#include "pins.h"
 #include "preload/preload.h"
+#include "reserve.h"
 
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 
@@ -26,6 +29,7 @@ static struct {
 	int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
 	pid_t (*fork)(void);
 	int (*clone)(int (*)(void *), void *, int, void *, ...);
+	int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 } next;
 
 static void *find(const char *name)
@@ -40,6 +44,27 @@ __attribute__((constructor(101))) static void find_all(void)
 	memcpy(&next.fork, &symbol, sizeof(symbol));
 	symbol = find("clone");
 	memcpy(&next.clone, &symbol, sizeof(symbol));
+	symbol = find("pthread_create");
+	memcpy(&next.create, &symbol, sizeof(symbol));
+}
+
+RDM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+			      void *(*start)(void *), void *arg)
+{
+	void *stack = NULL;
+	size_t length;
+	int error;
+
+	/* An earlier library's constructor was faster. */
+	if (!next.create)
+		find_all();
+	if (!attr || pthread_attr_getstack(attr, &stack, &length) || !rdm_reserve_has(stack))
+		return next.create(thread, attr, start, arg);
+	rdm_pins_note_stack(stack, length);
+	error = next.create(thread, attr, start, arg);
+	if (error)
+		rdm_pins_forget_stacks(stack, length);
+	return error;
 }
 
 RDM_EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),

@@ -4,7 +4,7 @@
  * the threshold and across it; large blocks share no page; children go on as if the
  * memory were malloc's own.
  */
-#include "support.h"
+#include "preload.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -20,20 +20,6 @@ static const size_t sizes[] = {
 	65536, 100000, T_MIB, T_MIB + 1, 5 * T_MIB, 40 * T_MIB, 100 * T_MIB
 };
 enum { SIZES = sizeof(sizes) / sizeof(sizes[0]) };
-
-static void start_preloaded(char **argv)
-{
-	const char *build = getenv("RDM_BUILDDIR");
-	char path[4096];
-
-	if (getenv("LD_PRELOAD") && strstr(getenv("LD_PRELOAD"), "librdmalloc-preload.so"))
-		return;
-	snprintf(path, sizeof(path), "%s/lib/.libs/librdmalloc-preload.so", build ? build : ".");
-	T_CHECKF(!access(path, R_OK), "there is no %s", path);
-	setenv("LD_PRELOAD", path, 1);
-	execv("/proc/self/exe", argv);
-	T_CHECKF(0, "execv: %s", strerror(errno));
-}
 
 static void fill(unsigned char *block, size_t size, unsigned char value)
 {
@@ -314,9 +300,7 @@ int main(int argc, char **argv)
 	struct t_caught caught;
 
 	(void)argc;
-	if (T_SANITIZED)
-		t_skip("a sanitizer has a malloc of its own");
-	start_preloaded(argv);
+	t_preload(argv, false, NULL);
 	t_watchdog(120);
 	each_size();
 	every_realloc();
