@@ -152,7 +152,7 @@ tests_background_trouble_LDFLAGS = $(background_ldflags) -Wl,--wrap=pthread_crea
 tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Programs that start themselves again under the preload.
-preload_support = tests/preload/preload.c tests/preload/preload.h
+preload_support = tests/preload/start.c tests/preload/start.h
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_registered_SOURCES = tests/preload/registered.c $(preload_support)

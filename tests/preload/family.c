@@ -4,7 +4,7 @@
  * the threshold and across it; large blocks share no page; children go on as if the
  * memory were malloc's own.
  */
-#include "preload.h"
+#include "start.h"
 
 #include <errno.h>
 #include <malloc.h>

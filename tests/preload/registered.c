@@ -4,7 +4,7 @@
  * a device sees what the parent writes while a child lives. The child has all that was there
  * at the fork, however it was made, and what it writes is its own.
  */
-#include "preload.h"
+#include "start.h"
 
 #include <errno.h>
 #include <sched.h>

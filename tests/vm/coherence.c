@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Usage: coherence anon|hugetlb|shared|control
+ * Usage: coherence anon|hugetlb|shared|preload|control
  *
  * Do a verbs device and the CPU see the same bytes, whoever forks? Every
  * operation, every kind of child, 1 to 64 forks. A pool's memory must be
- * coherent in every cell. control: written memory of malloc's, what became of
- * it is printed; it runs in a process of its own because a pool calls
+ * coherent in every cell, and so must malloc's under the preload. control: the same without,
+ * what became of it is printed; it runs in a process of its own because a pool calls
  * ibv_fork_init() where the kernel needs it.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "preload/start.h"
 #include "probe.h"
 #include "support.h"
 #include "vm.h"
@@ -89,13 +90,15 @@ int main(int argc, char **argv)
 	bool control;
 	unsigned lost = 0;
 
-	T_CHECKF(argc == 2, "usage: coherence anon|hugetlb|shared|control");
+	T_CHECKF(argc == 2, "usage: coherence anon|hugetlb|shared|preload|control");
 	control = !strcmp(argv[1], "control");
 	if (control) {
 		/* It would do to this memory what a pool does. */
 		unsetenv("RDMAV_FORK_SAFE");
 		unsetenv("IBV_FORK_SAFE");
 		check_engines();
+	} else if (!strcmp(argv[1], "preload")) {
+		t_preload(argv, false, NULL);
 	} else {
 		memory = t_pool_memory(argv[1]);
 	}

@@ -5,7 +5,7 @@
 
 if HAVE_VERBS
 vm_tests = tests/vm/smoke tests/vm/coherence tests/vm/stranger tests/vm/neighbour \
-	tests/vm/churn tests/vm/lifecycle
+	tests/vm/churn tests/vm/lifecycle tests/vm/preloaded
 dist_check_SCRIPTS += tests/vm/linux-5.10 tests/vm/linux-6.1 tests/vm/linux-6.12
 endif
 
@@ -18,7 +18,8 @@ EXTRA_DIST += tests/vm/all tests/vm/get-kernel tests/vm/guest tests/vm/init \
 
 VM_SOURCES = tests/vm/vm.c tests/vm/vm.h
 tests_vm_smoke_SOURCES = tests/vm/smoke.c $(VM_SOURCES)
-tests_vm_coherence_SOURCES = tests/vm/coherence.c $(VM_SOURCES)
+tests_vm_coherence_SOURCES = tests/vm/coherence.c $(VM_SOURCES) $(preload_support)
+tests_vm_preloaded_SOURCES = tests/vm/preloaded.c $(VM_SOURCES) $(preload_support)
 tests_vm_stranger_SOURCES = tests/vm/stranger.c $(VM_SOURCES)
 tests_vm_stranger_LDADD = $(STEP_TEST_LIBS)
 tests_vm_churn_SOURCES = tests/vm/churn.c $(VM_SOURCES)

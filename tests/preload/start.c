@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "preload.h"
+#include "start.h"
 
 #include <dlfcn.h>
 #include <errno.h>
