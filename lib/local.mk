@@ -70,6 +70,7 @@ lib_librdmalloc_preload_la_SOURCES = $(LIB_SOURCES) \
 	lib/preload/operators.c \
 	lib/preload/preload.h \
 	lib/preload/process.c \
+	lib/preload/report.c lib/preload/report.h \
 	lib/preload/without.h
 if HAVE_VERBS
 lib_librdmalloc_preload_la_SOURCES += lib/preload/verbs.c

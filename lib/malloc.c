@@ -8,6 +8,7 @@
 #include "keymap.h"
 #include "log.h"
 #include "magazine.h"
+#include "pins.h"
 #include "pool.h"
 #include "rdmalloc.h"
 #include "size_class.h"
@@ -245,13 +246,24 @@ void rdm_free_sized(void *ptr, size_t size)
 		free_other(ptr, size);
 }
 
+/* Blocks for which that is worth it are whole pages, whatever is used of the last one. */
+static bool move_pages(void *to, void *from, size_t length)
+{
+	size_t page = (size_t)1 << rdm_state.page_shift;
+
+	return rdm_pins_move(to, from, (length + page - 1) & ~(page - 1));
+}
+
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
 {
 	void *block = allocate(pool, size, RDM_UNIT);
 
 	if (!block)
 		return NULL;
-	memcpy(block, ptr, old < size ? old : size);
+	if (old > size)
+		old = size;
+	if (!rdm_slabs_are_plain(&pool->slabs) || !move_pages(block, ptr, old))
+		memcpy(block, ptr, old);
 	rdm_free(ptr);
 	return block;
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "ablate.h"
-#include "bits.h"
+#include "clock.h"
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
@@ -39,6 +39,11 @@ struct stack {
 	char *end;
 };
 static LIST_HEAD(, stack) stacks;
+
+/* A kernel may take its time to unpin what has ended. */
+#define LATELY_MS 200
+static uint32_t dropped_at;
+static size_t dropped_lately;
 
 /* Of the fork that runs. */
 static const char *spared[SPARED_MAX];
@@ -230,12 +235,19 @@ int rdm_pins_add_range(void *addr, size_t length)
 	return -1;
 }
 
+static size_t pages_dropped_lately(void)
+{
+	return rdm_clock_ms() - dropped_at < LATELY_MS ? dropped_lately : 0;
+}
+
 void rdm_pins_drop_range(void *addr, size_t length)
 {
 	size_t pages = pages_of(addr, length);
 
 	pthread_mutex_lock(&lock);
 	counts.pages -= pages < counts.pages ? pages : counts.pages;
+	dropped_lately = pages_dropped_lately() + pages;
+	dropped_at = rdm_clock_ms();
 	let_range_go(addr, (char *)addr + length);
 	pthread_mutex_unlock(&lock);
 }
@@ -333,11 +345,20 @@ bool rdm_pins_discard(void *addr, size_t length)
 
 		if (until > page)
 			rdm_prepare_discard(page_address(slab, page),
-					    (until - page) << rdm_state.page_shift);
+					    (until - page) << rdm_state.page_shift,
+					    &slab->set->kind);
 		page = next_pinned(slab, until, end, false);
 		all &= until == end;
 	}
 	return all;
+}
+
+bool rdm_pins_move(void *to, void *from, size_t length)
+{
+	const struct rdm_slab *slab = rdm_keymap_slab(from);
+
+	return slab->set->kind.heritable && !rdm_pins_any(from, length) &&
+	       !rdm_pins_any(to, length) && rdm_prepare_move(to, from, length);
 }
 
 static bool is_spared(const char *page)
@@ -511,7 +532,7 @@ void rdm_pins_prefork_set(struct rdm_slab_set *set)
 	size_t pinned = pinned_pages();
 
 	spare_stacks();
-	everything = pinned > counts.pages;
+	everything = pinned > counts.pages + pages_dropped_lately();
 	if (everything && !counts.unseen++)
 		rdm_log(RDM_LOG_WARN,
 			"fork: %zu pages are pinned, of %zu it is known which: all large blocks are "

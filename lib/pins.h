@@ -42,6 +42,9 @@ bool rdm_pins_any(const void *addr, size_t length);
 /* Discards the pages of a run, in one plain slab, that are not pinned. False: some are. */
 bool rdm_pins_discard(void *addr, size_t length);
 
+/* Moves whole pages between two blocks instead of copying them. False: it did not. */
+bool rdm_pins_move(void *to, void *from, size_t length);
+
 /*
  * While fork() runs: the first bytes of a slab, between two addresses, on pages that children
  * do not inherit. False: there are none.

@@ -22,12 +22,17 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 1U
 #endif
+/* To move fewer pages is no quicker than to copy them. */
+#define MOVED_BYTES ((size_t)1 << 20)
 #define HUGETLB_2M (21 << MAP_HUGE_SHIFT)
 #define HUGETLB_1G (30 << MAP_HUGE_SHIFT)
 
@@ -158,9 +163,30 @@ static int map_plain(void *addr, size_t length)
 	return error;
 }
 
-void rdm_prepare_discard(void *addr, size_t length)
+/* Pages that were moved there keep mappings of their own, so large runs are mapped anew. */
+void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
-	madvise(addr, length, MADV_DONTNEED);
+	if (length >= MOVED_BYTES && kind->heritable &&
+	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		 0) == addr)
+		return;
+	if (syscall(SYS_madvise, addr, length, MADV_DONTNEED))
+		rdm_log(RDM_LOG_WARN, "madvise(MADV_DONTNEED) on %zu free bytes: %s", length,
+			strerror(errno));
+}
+
+/* Before Linux 5.7 the flag is EINVAL, before the old pages are touched. */
+bool rdm_prepare_move(void *to, void *from, size_t length)
+{
+	if (length < MOVED_BYTES)
+		return false;
+	if (mremap(from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
+		return true;
+	/* What was there may be gone. */
+	if (mmap(to, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		 0) != to)
+		rdm_die("%zu bytes cannot be mapped again (%s)", length, strerror(errno));
+	return false;
 }
 
 /* The descriptor is closed at once: the child must not inherit it, and nobody can close it for us. */

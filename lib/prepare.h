@@ -58,7 +58,13 @@ int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *k
 void rdm_prepare_protect(void *addr, size_t length);
 
 /* Plain memory: the pages are free, and zero when they are touched again. */
-void rdm_prepare_discard(void *addr, size_t length);
+void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind);
+
+/*
+ * Plain memory: what is in whole pages is somewhere else then, as if it had been copied, and
+ * `from` is discarded. False: nothing has moved.
+ */
+bool rdm_prepare_move(void *to, void *from, size_t length);
 
 /*
  * Makes pages of any memory present, written and ours alone, as a write would. What cannot

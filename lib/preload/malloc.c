@@ -4,6 +4,7 @@
  * memory, where no two blocks share a page; the rest from the next malloc, and so
  * does what the pool cannot serve.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,10 +13,12 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "log.h"
 #include "pins.h"
 #include "pool.h"
 #include "preload/next.h"
 #include "preload/preload.h"
+#include "preload/report.h"
 #include "quiesce.h"
 #include "rdmalloc.h"
 #include "reserve.h"
@@ -38,8 +41,14 @@ __attribute__((constructor(102))) static void open_pool(void)
 	if (!conf->enabled)
 		return;
 	pool = rdm_pool_create_plain("preload", (enum rdm_fork_policy)conf->preload_fork);
-	if (pool)
-		threshold = conf->threshold;
+	if (!pool)
+		return;
+	if (dlsym(RTLD_DEFAULT, "malloc") != (void *)malloc)
+		rdm_log(RDM_LOG_WARN,
+			"another malloc stands before rdmalloc in LD_PRELOAD: only what that one "
+			"leaves comes here, so put librdmalloc-preload.so first");
+	rdm_report_open();
+	threshold = conf->threshold;
 }
 
 bool rdm_preload_is_enabled(void)
@@ -63,6 +72,14 @@ static bool is_closed(void)
 	return atomic_load_explicit(&pool->inherited, memory_order_relaxed);
 }
 
+static void count(const void *block, size_t size)
+{
+	if (block)
+		rdm_report_served(rdm_usable_size(block));
+	else
+		rdm_report_refused(size);
+}
+
 void *rdm_preload_alloc(size_t alignment, size_t size)
 {
 	int saved = errno;
@@ -74,6 +91,8 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 		return NULL;
 	block = alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
 					rdm_aligned_alloc(pool, alignment, size);
+	if (UNLIKELY(rdm_report_is_wanted))
+		count(block, size);
 	if (!block)
 		errno = saved;
 	return block;
@@ -99,6 +118,8 @@ __attribute__((noinline)) static void free_early_or_next(void *ptr)
 
 static void free_ours(void *ptr)
 {
+	if (UNLIKELY(rdm_report_is_wanted))
+		rdm_report_freed(rdm_usable_size(ptr));
 	if (UNLIKELY(rdm_pins_have_stacks()))
 		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
 	rdm_free(ptr);
@@ -152,14 +173,21 @@ static void *move(void *ptr, size_t old, size_t size)
 
 static void *realloc_ours(void *ptr, size_t size)
 {
-	void *block;
 	int saved = errno;
+	void *block;
+	size_t old;
 
 	if (size < threshold || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() || is_closed())
 		return move(ptr, rdm_usable_size(ptr), size);
+	old = rdm_usable_size(ptr);
 	block = rdm_realloc(pool, ptr, size);
-	if (block)
+	if (block) {
+		if (UNLIKELY(rdm_report_is_wanted)) {
+			rdm_report_freed(old);
+			rdm_report_served(rdm_usable_size(block));
+		}
 		return block;
+	}
 	errno = saved;
 	return move(ptr, rdm_usable_size(ptr), size);
 }
