@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "elf.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void read_script(const char *head, struct rdm_elf *elf)
+{
+	const char *word = head + 2 + strspn(head + 2, " \t");
+
+	elf->is_script = true;
+	snprintf(elf->interpreter, sizeof(elf->interpreter), "%.*s", (int)strcspn(word, " \t\n"),
+		 word);
+}
+
+/* The fields that count are in the same places in both classes' headers, but for these. */
+static bool has_interpreter(int fd, const unsigned char *head, unsigned class)
+{
+	const Elf64_Ehdr *wide = (const void *)head;
+	const Elf32_Ehdr *narrow = (const void *)head;
+	bool is_wide = class == ELFCLASS64;
+	off_t at = is_wide ? (off_t)wide->e_phoff : (off_t)narrow->e_phoff;
+	unsigned count = is_wide ? wide->e_phnum : narrow->e_phnum;
+	size_t size = is_wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+
+	for (unsigned i = 0; i < count; i++) {
+		Elf32_Word type;
+
+		if (pread(fd, &type, sizeof(type), at + (off_t)(i * size)) != sizeof(type))
+			return false;
+		if (type == PT_INTERP)
+			return true;
+	}
+	return false;
+}
+
+int rdm_elf_read(const char *path, struct rdm_elf *elf)
+{
+	_Alignas(Elf64_Ehdr) unsigned char head[256] = { 0 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got;
+
+	*elf = (struct rdm_elf){ .is_elf = false };
+	if (fd < 0)
+		return -1;
+	got = read(fd, head, sizeof(head) - 1);
+	if (got > 2 && head[0] == '#' && head[1] == '!') {
+		read_script((const char *)head, elf);
+	} else if (got >= (ssize_t)sizeof(Elf32_Ehdr) && !memcmp(head, ELFMAG, SELFMAG)) {
+		elf->is_elf = true;
+		elf->class = head[EI_CLASS];
+		elf->machine = ((const Elf64_Ehdr *)(const void *)head)->e_machine;
+		elf->is_dynamic = has_interpreter(fd, head, elf->class);
+	}
+	close(fd);
+	return 0;
+}
+
+const char *rdm_elf_machine_name(unsigned machine)
+{
+	static char number[32];
+
+	switch (machine) {
+	case EM_X86_64:
+		return "x86-64";
+	case EM_386:
+		return "i386";
+	case EM_AARCH64:
+		return "aarch64";
+	case EM_ARM:
+		return "arm";
+	case EM_PPC64:
+		return "ppc64";
+	case EM_S390:
+		return "s390";
+	case EM_RISCV:
+		return "riscv";
+	default:
+		snprintf(number, sizeof(number), "ELF machine %u", machine);
+		return number;
+	}
+}
