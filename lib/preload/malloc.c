@@ -110,13 +110,7 @@ RDM_EXPORT void *malloc(size_t size)
 	return UNLIKELY(size >= threshold) ? malloc_large(size) : rdm_next.malloc(size);
 }
 
-__attribute__((noinline)) static void free_early_or_next(void *ptr)
-{
-	if (!rdm_next_is_early(ptr))
-		rdm_next.free(ptr);
-}
-
-static void free_ours(void *ptr)
+__attribute__((noinline)) static void free_ours(void *ptr)
 {
 	if (UNLIKELY(rdm_report_is_wanted))
 		rdm_report_freed(rdm_usable_size(ptr));
@@ -127,10 +121,10 @@ static void free_ours(void *ptr)
 
 RDM_EXPORT void free(void *ptr)
 {
-	if (is_ours(ptr))
+	if (UNLIKELY(is_ours(ptr)))
 		free_ours(ptr);
 	else
-		free_early_or_next(ptr);
+		rdm_next.free(ptr);
 }
 
 static void *zeroed(void *block, size_t size)

@@ -19,6 +19,9 @@ static _Atomic size_t early_used;
 /* Of this thread: dlsym() is under way. */
 static __thread bool looking __attribute__((tls_model("initial-exec")));
 
+static void (*real_free)(void *ptr);
+static void checking_free(void *ptr);
+
 bool rdm_next_is_early(const void *ptr)
 {
 	return (uintptr_t)ptr - (uintptr_t)early < EARLY_BYTES;
@@ -36,6 +39,8 @@ static void *early_alloc(size_t alignment, size_t size)
 	at = atomic_fetch_add(&early_used, (bytes + EARLY_ALIGN - 1) & ~(EARLY_ALIGN - 1));
 	if (at > EARLY_BYTES || bytes > EARLY_BYTES - at)
 		rdm_die("the next malloc cannot be found: dlsym() needs more memory than there is for it");
+	if (real_free)
+		rdm_next.free = checking_free;
 	block = ((uintptr_t)early + at + EARLY_ALIGN + align - 1) & ~(align - 1);
 	((size_t *)block)[-1] = size;
 	return (void *)block;
@@ -99,11 +104,21 @@ static void *first_realloc(void *ptr, size_t size)
 	return rdm_next.realloc(ptr, size);
 }
 
+/* Only while there are early blocks: free() is called too often to ask each time. */
+static void checking_free(void *ptr)
+{
+	if (!rdm_next_is_early(ptr))
+		real_free(ptr);
+}
+
 static void first_free(void *ptr)
 {
-	if (looking)
+	if (looking || rdm_next_is_early(ptr))
 		return;
 	FIND(free);
+	real_free = rdm_next.free;
+	if (atomic_load(&early_used))
+		rdm_next.free = checking_free;
 	rdm_next.free(ptr);
 }
 
