@@ -50,7 +50,10 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/load/dlopen \
 	tests/preload/family \
+	tests/preload/forks \
+	tests/preload/order \
 	tests/preload/registered \
+	tests/preload/unseen \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
 	tests/magazine/classes \
@@ -155,6 +158,15 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 preload_support = tests/preload/start.c tests/preload/start.h
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
+tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_unseen_SOURCES = tests/preload/unseen.c $(preload_support)
+tests_preload_unseen_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+check_LTLIBRARIES += tests/preload/libhandler.la
+tests_preload_libhandler_la_SOURCES = tests/preload/handler.c
+tests_preload_libhandler_la_LDFLAGS = -shared -avoid-version -rpath /nowhere
+tests_preload_order_SOURCES = tests/preload/order.c $(preload_support)
+tests_preload_order_LDADD = tests/preload/libhandler.la tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_registered_SOURCES = tests/preload/registered.c $(preload_support)
 tests_preload_registered_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 
