@@ -13,6 +13,8 @@
 #include "reserve.h"
 #include "state.h"
 
+_Atomic size_t rdm_slabs_keyed;
+
 int rdm_slabs_open_reserve(void)
 {
 	size_t size;
@@ -30,6 +32,7 @@ int rdm_slabs_open_reserve(void)
 		error = rdm_emap_open(size);
 	if (!error) {
 		rdm_reserve_publish();
+		atomic_store(&rdm_slabs_keyed, size);
 	} else {
 		rdm_log(RDM_LOG_ERROR,
 			"no address space for the tables beside the reserve: raise RLIMIT_AS "
@@ -77,6 +80,16 @@ unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
 	return rails;
 }
 
+bool rdm_slab_is_inherited(const struct rdm_slab *slab)
+{
+	return rdm_reserve_keeps(slab->base);
+}
+
+unsigned rdm_slab_rails(const struct rdm_slab *slab)
+{
+	return rdm_slab_is_inherited(slab) ? 0 : atomic_load(&slab->keyed);
+}
+
 int rdm_slab_register(struct rdm_slab *slab, int rail)
 {
 	struct rdm_slab_set *set = slab->set;
@@ -97,7 +110,7 @@ static int deregister_slab(struct rdm_slab *slab, int rail)
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
-	if (!(atomic_load(&slab->keyed) & (1U << rail)))
+	if (!(rdm_slab_rails(slab) & (1U << rail)))
 		return 0;
 	/* From here on nobody may get the key. */
 	atomic_fetch_and(&slab->keyed, ~(1U << rail));
@@ -398,7 +411,7 @@ int rdm_slabs_detach(struct rdm_slab_set *set, int rail)
 		if (failed)
 			error = failed;
 		/* ibv_dereg_mr() may have called madvise(MADV_DOFORK). */
-		else if (!slab->inherited)
+		else if (!rdm_slab_is_inherited(slab))
 			rdm_prepare_protect(slab->base, slab->length);
 	}
 	return error;
@@ -418,13 +431,13 @@ int rdm_slabs_adopt(struct rdm_slab_set *set)
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		int error;
 
-		if (!slab->inherited)
+		if (!rdm_slab_is_inherited(slab))
 			continue;
 		error = rdm_prepare_again(slab->base, slab->length, &set->kind);
 		if (error)
 			return error;
+		atomic_store(&slab->keyed, 0);
 		rdm_reserve_keep(slab->base, slab->length, false);
-		slab->inherited = false;
 	}
 	return 0;
 }

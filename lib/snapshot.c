@@ -69,7 +69,7 @@ void rdm_snapshot_prefork(struct rdm_slab_set *set)
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		size_t live;
 
-		if (slab->inherited || !rdm_live_count(slab, &live))
+		if (rdm_slab_is_inherited(slab) || !rdm_live_count(slab, &live))
 			continue;
 		slab->shadow = map_shadow(slab->length, live);
 		if (slab->shadow)
@@ -122,14 +122,15 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	atomic_store(&rdm_slabs_keyed, 0);
 	TAILQ_FOREACH (slab, &set->slabs, link) {
-		atomic_store(&slab->keyed, 0);
-		if (slab->inherited)
+		if (rdm_slab_is_inherited(slab))
 			continue;
 		if (!place(slab, set->fork))
 			place_hole(slab);
-		slab->shadow = NULL;
-		slab->inherited = true;
+		/* A write would copy the record's page. */
+		if (slab->shadow)
+			slab->shadow = NULL;
 		rdm_reserve_keep(slab->base, slab->length, true);
 	}
 }
