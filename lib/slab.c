@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include "bits.h"
-#include "emap.h"
 #include "fill.h"
 #include "keymap.h"
 #include "log.h"
@@ -28,8 +27,6 @@ int rdm_slabs_open_reserve(void)
 	error = rdm_keymap_open(size);
 	if (!error)
 		error = rdm_state_open(size);
-	if (!error)
-		error = rdm_emap_open(size);
 	if (!error) {
 		rdm_reserve_publish();
 		atomic_store(&rdm_slabs_keyed, size);
@@ -265,8 +262,6 @@ static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
 
 	if (!error)
 		error = rdm_state_cover(run->base + run->bytes);
-	if (!error)
-		error = rdm_emap_cover(run->base, run->bytes);
 	if (error) {
 		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
 			run->bytes >> 20);
