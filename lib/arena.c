@@ -129,6 +129,14 @@ void rdm_arena_reset(struct rdm_arena *arena)
 	command(arena->index, "reset");
 }
 
+static void deallocate(void *block, unsigned state)
+{
+	if (state & RDM_STATE_DIRECT)
+		rdm_slabs_uncarve(block, rdm_state_block_size(state));
+	else
+		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+}
+
 /* jemalloc lets one thread at a time, and others go on without. Taken inside the gate: fork() finds it free. */
 static pthread_mutex_t purge = PTHREAD_MUTEX_INITIALIZER;
 
@@ -155,7 +163,7 @@ void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *bloc
 	rdm_gate_enter();
 	locked = !pthread_mutex_trylock(&purge);
 	while (count) {
-		rdm_arena_free(blocks[--count], class);
+		deallocate(blocks[--count], class);
 		if (locked)
 			purge_locked(arena);
 	}
@@ -173,13 +181,6 @@ static void *allocate(size_t size, int flags, size_t *usable)
 	*usable = block ? rdm_je_nallocx(size, flags) : 0;
 	rdm_gate_leave();
 	return block;
-}
-
-static void deallocate(void *block)
-{
-	rdm_gate_enter();
-	rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
-	rdm_gate_leave();
 }
 
 /*
@@ -217,7 +218,7 @@ void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsign
 		return NULL;
 	}
 	if (!rdm_reserve_has(block)) {
-		deallocate(block);
+		rdm_arena_free(block, 0);
 		return alloc_direct(arena, size, align, state, want);
 	}
 	*state = rdm_class_of(usable);
@@ -237,8 +238,7 @@ bool rdm_arena_resize(void *block, unsigned class)
 
 void rdm_arena_free(void *block, unsigned state)
 {
-	if (state & RDM_STATE_DIRECT)
-		rdm_slabs_uncarve(block, rdm_state_block_size(state));
-	else
-		deallocate(block);
+	rdm_gate_enter();
+	deallocate(block, state);
+	rdm_gate_leave();
 }

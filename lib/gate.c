@@ -33,13 +33,20 @@ static __thread struct {
 } own;
 
 /*
- * A thread that ends takes itself off jemalloc's list of threads, in a destructor
- * of jemalloc's: nothing else does without the gate. These are what guards the list.
+ * A thread that ends takes itself off jemalloc's list of threads, in a destructor of
+ * jemalloc's: all else that jemalloc changes is changed inside the gate. These guard
+ * the list, and leave the forking thread alone on that of the child.
  */
 extern __thread char rdm_je_priv_je_tsd_tls[];
 void rdm_je_priv_je_tsd_prefork(void *tsd);
 void rdm_je_priv_je_tsd_postfork_parent(void *tsd);
 void rdm_je_priv_je_tsd_postfork_child(void *tsd);
+
+static void on_list(void (*call)(void *tsd))
+{
+	if (!rdm_ablated(RDM_ABLATE_THREADS))
+		call(rdm_je_priv_je_tsd_tls);
+}
 
 static void futex(_Atomic unsigned *word, int operation, unsigned value)
 {
@@ -110,19 +117,19 @@ void rdm_gate_prefork(void)
 {
 	if (!rdm_ablated(RDM_ABLATE_GATE))
 		close_gate();
-	rdm_je_priv_je_tsd_prefork(rdm_je_priv_je_tsd_tls);
+	on_list(rdm_je_priv_je_tsd_prefork);
 }
 
 void rdm_gate_postfork_parent(void)
 {
-	rdm_je_priv_je_tsd_postfork_parent(rdm_je_priv_je_tsd_tls);
+	on_list(rdm_je_priv_je_tsd_postfork_parent);
 	if (!rdm_ablated(RDM_ABLATE_GATE))
 		open_gate();
 }
 
 void rdm_gate_postfork_child(void)
 {
-	rdm_je_priv_je_tsd_postfork_child(rdm_je_priv_je_tsd_tls);
+	on_list(rdm_je_priv_je_tsd_postfork_child);
 	/* A thread that is gone may have knocked. */
 	for (struct stripe *stripe = gate.stripes; stripe < gate.stripes + STRIPES; stripe++)
 		if (atomic_load(&stripe->inside) != caller_in(stripe))
