@@ -16,7 +16,7 @@ static const struct {
 	{ "dontfork", RDM_ABLATE_DONTFORK }, { "write", RDM_ABLATE_WRITE },
 	{ "reassert", RDM_ABLATE_REASSERT }, { "merge", RDM_ABLATE_MERGE },
 	{ "quiesce", RDM_ABLATE_QUIESCE },   { "wait", RDM_ABLATE_WAIT },
-	{ "purge", RDM_ABLATE_PURGE },
+	{ "gate", RDM_ABLATE_GATE },         { "threads", RDM_ABLATE_THREADS },
 };
 
 static unsigned dropped;

@@ -17,7 +17,8 @@ enum rdm_ablation {
 	RDM_ABLATE_MERGE = 1 << 3,    /* extents merge across slabs */
 	RDM_ABLATE_QUIESCE = 1 << 4,  /* fork does not wait for registrations */
 	RDM_ABLATE_WAIT = 1 << 5,     /* trim does not wait for threads at their magazines */
-	RDM_ABLATE_PURGE = 1 << 6,    /* fork does not wait for a purge of jemalloc's free runs */
+	RDM_ABLATE_GATE = 1 << 6,     /* fork does not wait for threads inside jemalloc */
+	RDM_ABLATE_THREADS = 1 << 7,  /* a child keeps jemalloc's list of its parent's threads */
 };
 
 #ifdef RDM_ABLATION

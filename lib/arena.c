@@ -8,6 +8,7 @@
 
 #include "ablate.h"
 #include "arena_config.h"
+#include "gate.h"
 #include "keymap.h"
 #include "log.h"
 #include "size_class.h"
@@ -95,10 +96,12 @@ int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
 		.merge = hook_merge,
 	};
 	arena->slabs = slabs;
+	rdm_gate_enter();
 	error = rdm_je_mallctl("experimental.arenas_create_ext", &arena->index, &size, &config,
 			       sizeof(config));
 	if (!error)
 		error = rdm_je_mallctlnametomib("arena.0.purge", arena->purge, &names);
+	rdm_gate_leave();
 	arena->purge[1] = arena->index;
 	return error;
 }
@@ -109,7 +112,9 @@ static void command(unsigned index, const char *name)
 	int error;
 
 	snprintf(path, sizeof(path), "arena.%u.%s", index, name);
+	rdm_gate_enter();
 	error = rdm_je_mallctl(path, NULL, NULL, NULL, 0);
+	rdm_gate_leave();
 	if (error)
 		rdm_die("jemalloc refuses %s: %s", path, strerror(error));
 }
@@ -124,7 +129,15 @@ void rdm_arena_reset(struct rdm_arena *arena)
 	command(arena->index, "reset");
 }
 
-/* A thread that fork() leaves behind in the midst of it would keep jemalloc from doing it ever again. */
+static void deallocate(void *block, unsigned state)
+{
+	if (state & RDM_STATE_DIRECT)
+		rdm_slabs_uncarve(block, rdm_state_block_size(state));
+	else
+		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+}
+
+/* jemalloc lets one thread at a time, and others go on without. Taken inside the gate: fork() finds it free. */
 static pthread_mutex_t purge = PTHREAD_MUTEX_INITIALIZER;
 
 static void purge_locked(const struct rdm_arena *arena)
@@ -136,34 +149,38 @@ static void purge_locked(const struct rdm_arena *arena)
 
 void rdm_arena_purge(struct rdm_arena *arena)
 {
+	rdm_gate_enter();
 	pthread_mutex_lock(&purge);
 	purge_locked(arena);
 	pthread_mutex_unlock(&purge);
+	rdm_gate_leave();
 }
 
 void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count)
 {
-	bool locked = !pthread_mutex_trylock(&purge);
+	bool locked;
 
+	rdm_gate_enter();
+	locked = !pthread_mutex_trylock(&purge);
 	while (count) {
-		rdm_arena_free(blocks[--count], class);
+		deallocate(blocks[--count], class);
 		if (locked)
 			purge_locked(arena);
 	}
 	if (locked)
 		pthread_mutex_unlock(&purge);
+	rdm_gate_leave();
 }
 
-void rdm_arena_prefork(void)
+static void *allocate(size_t size, int flags, size_t *usable)
 {
-	if (!rdm_ablated(RDM_ABLATE_PURGE))
-		pthread_mutex_lock(&purge);
-}
+	void *block;
 
-void rdm_arena_postfork(void)
-{
-	if (!rdm_ablated(RDM_ABLATE_PURGE))
-		pthread_mutex_unlock(&purge);
+	rdm_gate_enter();
+	block = rdm_je_mallocx(size, flags);
+	*usable = block ? rdm_je_nallocx(size, flags) : 0;
+	rdm_gate_leave();
+	return block;
 }
 
 /*
@@ -188,36 +205,40 @@ void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsign
 		      struct rdm_want *want)
 {
 	int flags = MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE;
+	size_t usable;
 	void *block;
 
 	if (align > RDM_UNIT)
 		flags |= MALLOCX_LG_ALIGN(__builtin_ctzl(align));
 	*want = noted = (struct rdm_want){ 0 };
 	size = rdm_class_size(rdm_class_of(size));
-	block = rdm_je_mallocx(size, flags);
+	block = allocate(size, flags, &usable);
 	if (!block) {
 		*want = noted;
 		return NULL;
 	}
 	if (!rdm_reserve_has(block)) {
-		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+		rdm_arena_free(block, 0);
 		return alloc_direct(arena, size, align, state, want);
 	}
-	*state = rdm_class_of(rdm_je_nallocx(size, flags));
+	*state = rdm_class_of(usable);
 	return block;
 }
 
 bool rdm_arena_resize(void *block, unsigned class)
 {
 	size_t size = rdm_class_size(class);
+	size_t got;
 
-	return rdm_je_xallocx(block, size, 0, MALLOCX_TCACHE_NONE) == size;
+	rdm_gate_enter();
+	got = rdm_je_xallocx(block, size, 0, MALLOCX_TCACHE_NONE);
+	rdm_gate_leave();
+	return got == size;
 }
 
 void rdm_arena_free(void *block, unsigned state)
 {
-	if (state & RDM_STATE_DIRECT)
-		rdm_slabs_uncarve(block, rdm_state_block_size(state));
-	else
-		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+	rdm_gate_enter();
+	deallocate(block, state);
+	rdm_gate_leave();
 }

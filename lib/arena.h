@@ -59,8 +59,4 @@ void rdm_arena_reset(struct rdm_arena *arena);
 /* Returns everything that jemalloc caches to the slabs. */
 void rdm_arena_purge(struct rdm_arena *arena);
 
-/* Around fork(), inside the quiesce lock and outside jemalloc's. */
-void rdm_arena_prefork(void);
-void rdm_arena_postfork(void);
-
 #endif

@@ -144,7 +144,7 @@ static void read_keys(const struct rdm_slab_set *set, struct rdm_audit *audit)
 		if (set->rails[i].used && !set->rails[i].closing)
 			rails |= 1U << i;
 	TAILQ_FOREACH (slab, &set->slabs, link)
-		if (!slab->quarantined && (atomic_load(&slab->keyed) & rails) != rails)
+		if (!slab->quarantined && (rdm_slab_rails(slab) & rails) != rails)
 			audit->unregistered += slab->pages;
 }
 

@@ -237,6 +237,7 @@ bool rdm_caches_drain(struct rdm_pool *pool)
 static void bury(struct rdm_pool *pool, const struct rdm_thread *except, bool inherited)
 {
 	struct rdm_cache *cache, *next;
+	struct rdm_caches buried = LIST_HEAD_INITIALIZER(buried);
 
 	pthread_mutex_lock(&registry);
 	for (cache = LIST_FIRST(&pool->caches); cache; cache = next) {
@@ -246,9 +247,13 @@ static void bury(struct rdm_pool *pool, const struct rdm_thread *except, bool in
 		if (!atomic_load(&cache->busy))
 			rdm_magazine_flush(cache);
 		LIST_REMOVE(cache, link);
-		rdm_meta_free(cache);
+		LIST_INSERT_HEAD(&buried, cache, link);
 	}
 	pthread_mutex_unlock(&registry);
+	while ((cache = LIST_FIRST(&buried))) {
+		LIST_REMOVE(cache, link);
+		rdm_meta_free(cache);
+	}
 }
 
 static void bury_orphans(struct rdm_pool *pool)

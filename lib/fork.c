@@ -7,9 +7,10 @@
 #include <time.h>
 
 #include "background.h"
-#include "conf.h"
-#include "log.h"
 #include "caches.h"
+#include "conf.h"
+#include "gate.h"
+#include "log.h"
 #include "meta.h"
 #include "pins.h"
 #include "pool.h"
@@ -80,57 +81,44 @@ static void forget_threads(struct rdm_pool *pool)
 		rdm_caches_bury(pool);
 }
 
-static void outer_prefork(void)
+static void prefork(void)
 {
 	uint64_t start = now();
 
 	rdm_quiesce_prefork();
-	rdm_arena_prefork();
-	prepare_ns = start;
-}
-
-static void inner_prefork(void)
-{
+	rdm_gate_prefork();
 	rdm_caches_prefork();
 	rdm_pools_for_each(lock_pool);
 	rdm_reserve_prefork();
 	rdm_pins_prefork();
 	rdm_pools_for_each(snapshot_pool);
-	prepare_ns = now() - prepare_ns;
+	prepare_ns = now() - start;
 }
 
-static void inner_postfork_parent(void)
+static void postfork_parent(void)
 {
 	uint64_t start = now();
 
 	rdm_pools_for_each(leave_pool_in_parent);
 	rdm_pins_postfork_parent();
 	rdm_caches_postfork();
+	rdm_gate_postfork_parent();
 	atomic_store(&last_ns, prepare_ns + now() - start);
 	atomic_fetch_add(&forks, 1);
+	rdm_quiesce_postfork();
 }
 
-static void inner_postfork_child(void)
+static void postfork_child(void)
 {
 	rdm_reserve_postfork_child();
 	rdm_pools_for_each(leave_pool_in_child);
 	rdm_pins_postfork_child();
 	rdm_caches_postfork();
-}
-
-static void outer_postfork_parent(void)
-{
-	rdm_arena_postfork();
-	rdm_quiesce_postfork();
-}
-
-/* jemalloc works again here, and rails have memory of their own to free. */
-static void outer_postfork_child(void)
-{
+	rdm_gate_postfork_child();
+	/* jemalloc works again, and rails have memory of their own to free. */
 	rdm_pools_for_each(forget_rails);
 	rdm_pools_for_each(forget_threads);
 	rdm_background_open();
-	rdm_arena_postfork();
 	rdm_quiesce_postfork();
 }
 
@@ -203,15 +191,12 @@ static void register_handlers(void)
 	registering = true;
 
 	rdm_background_open();
-	error = pthread_atfork(inner_prefork, inner_postfork_parent, inner_postfork_child);
-
-	if (!error)
-		error = rdm_caches_open();
-	/* The first allocation starts jemalloc, which registers its own. */
+	error = rdm_caches_open();
+	/* The first allocation starts jemalloc. */
 	first = rdm_meta_alloc(1);
 	rdm_meta_free(first);
 	if (!error)
-		error = pthread_atfork(outer_prefork, outer_postfork_parent, outer_postfork_child);
+		error = pthread_atfork(prefork, postfork_parent, postfork_child);
 	if (error || !first)
 		rdm_die("no memory to register fork handlers, or no thread-specific key left");
 }

@@ -5,18 +5,16 @@
 /*
  * The one place that calls every module's fork handlers, in lock order:
  *
- *   outer   quiesce: waits for registrations; code under it may call malloc
- *           (jemalloc's own handlers come here)
- *   inner   magazines: the registry of threads' caches, then the depots
- *           slab sets: leaf locks, taken inside jemalloc's hooks
- *           reserve: everything is MADV_DONTFORK again
- *           pins: a leaf lock; what programs registered is MADV_DONTFORK again
- *           snapshot: the copies for children
+ *   quiesce: waits for registrations; code under it may call malloc
+ *   gate: waits until no thread is inside jemalloc
+ *   magazines: the registry of threads' caches, then the depots
+ *   slab sets: leaf locks, taken inside jemalloc's hooks
+ *   reserve: everything is MADV_DONTFORK again
+ *   pins: a leaf lock; what programs registered is MADV_DONTFORK again
+ *   snapshot: the copies for children
  *
- * prepare handlers run in reverse order of registration, so the inner ones are
- * registered before jemalloc starts and the outer ones after. In the child the
- * inner ones run first: the holes are mended before any other library's child
- * handler can touch one.
+ * The child mends its holes first. The handlers are registered before any ordinary
+ * constructor runs: another library's child handler comes later and finds no hole.
  */
 
 #include <stdbool.h>

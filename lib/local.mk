@@ -13,9 +13,9 @@ LIB_SOURCES = \
 	lib/carve.c \
 	lib/conf.c lib/conf.h \
 	lib/clock.h lib/depot.c lib/depot.h \
-	lib/emap.c lib/emap.h \
 	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
+	lib/gate.c lib/gate.h \
 	lib/growth.c lib/growth.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \

@@ -335,31 +335,50 @@ rdm_pool *rdm_pool_of(const void *ptr)
 	return slab ? slab->set->pool : fail(EINVAL);
 }
 
-__attribute__((noinline, cold)) static int fail_key(const struct rdm_slab *slab,
-						    const struct rdm_key *key)
+static inline bool is_keyed(const struct rdm_slab *slab, size_t rail)
 {
-	if (!slab || !key)
-		errno = EINVAL;
-	else
-		errno = atomic_load(&slab->pool->inherited) ? ECHILD : ENOENT;
-	return -1;
+	return atomic_load_explicit(&slab->keyed, memory_order_acquire) >> rail & 1;
 }
 
-int rdm_key(const void *ptr, int rail, struct rdm_key *key)
+static inline int take_key(const struct rdm_slab *slab, size_t rail, struct rdm_key *key)
 {
-	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
-	const struct rdm_mr *mr;
+	const struct rdm_mr *mr = &slab->mr[rail];
 
-	if (__builtin_expect(!slab || !key || (unsigned)rail >= RDM_RAILS_MAX, 0))
-		return fail_key(slab, key);
-	if (__builtin_expect(
-		    !(atomic_load_explicit(&slab->keyed, memory_order_acquire) >> rail & 1), 0))
-		return fail_key(slab, key);
-	mr = &slab->mr[(unsigned)rail];
 	key->lkey = mr->lkey;
 	key->rkey = mr->rkey;
 	key->base = slab->base;
 	key->length = slab->length;
 	key->handle = mr->handle;
 	return 0;
+}
+
+/* For what is no block of ours, and in a child, where records may be the parent's. */
+__attribute__((noinline)) static int key_slowly(const void *ptr, size_t rail, struct rdm_key *key)
+{
+	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+
+	if (!slab || !key)
+		errno = EINVAL;
+	else if (atomic_load(&slab->pool->inherited))
+		errno = ECHILD;
+	else if (rail >= RDM_RAILS_MAX || !is_keyed(slab, rail))
+		errno = ENOENT;
+	else
+		return take_key(slab, rail, key);
+	return -1;
+}
+
+int rdm_key(const void *ptr, int rail, struct rdm_key *key)
+{
+	size_t reach = atomic_load_explicit(&rdm_slabs_keyed, memory_order_acquire);
+	uintptr_t distance = rdm_reserve_distance(ptr);
+	size_t index = (unsigned)rail;
+	const struct rdm_slab *slab;
+
+	if (__builtin_expect(distance >= reach || !key || index >= RDM_RAILS_MAX, 0))
+		return key_slowly(ptr, index, key);
+	slab = rdm_keymap_at(distance);
+	if (__builtin_expect(!slab || !is_keyed(slab, index), 0))
+		return key_slowly(ptr, index, key);
+	return take_key(slab, index, key);
 }

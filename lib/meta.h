@@ -12,19 +12,33 @@
 
 #include <jemalloc/jemalloc.h>
 
+#include "gate.h"
+
 static inline void *rdm_meta_alloc(size_t size)
 {
-	return rdm_je_calloc(1, size);
+	void *p;
+
+	rdm_gate_enter();
+	p = rdm_je_calloc(1, size);
+	rdm_gate_leave();
+	return p;
 }
 
 static inline void *rdm_meta_alloc_aligned(size_t size, size_t align)
 {
-	return rdm_je_mallocx(size, MALLOCX_ALIGN(align) | MALLOCX_ZERO);
+	void *p;
+
+	rdm_gate_enter();
+	p = rdm_je_mallocx(size, MALLOCX_ALIGN(align) | MALLOCX_ZERO);
+	rdm_gate_leave();
+	return p;
 }
 
 static inline void rdm_meta_free(void *p)
 {
+	rdm_gate_enter();
 	rdm_je_free(p);
+	rdm_gate_leave();
 }
 
 #endif

@@ -41,6 +41,12 @@ static size_t base_page(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+bool rdm_prepare_remap(void *from, void *to, size_t length, int flags)
+{
+	return syscall(SYS_mremap, from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | flags,
+		       to) == (long)(uintptr_t)to;
+}
+
 size_t rdm_prepare_page_size(const struct rdm_memory_kind *kind)
 {
 	if (kind->backing == RDM_BACKING_HUGETLB)
@@ -137,7 +143,7 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 			length >> 20, strerror(error), huge ? "1048576" : "2048");
 		return error;
 	}
-	if (mremap(memory, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, addr) == addr)
+	if (rdm_prepare_remap(memory, addr, length, 0))
 		return 0;
 	/* Before 5.16 hugetlb memory cannot be moved. */
 	munmap(memory, length);
@@ -156,7 +162,7 @@ static int map_plain(void *addr, size_t length)
 
 	if (memory == MAP_FAILED)
 		return error;
-	if (mremap(memory, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, addr) == addr)
+	if (rdm_prepare_remap(memory, addr, length, 0))
 		return 0;
 	error = errno;
 	munmap(memory, length);
@@ -180,7 +186,7 @@ bool rdm_prepare_move(void *to, void *from, size_t length)
 {
 	if (length < MOVED_BYTES)
 		return false;
-	if (mremap(from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to)
+	if (rdm_prepare_remap(from, to, length, MREMAP_DONTUNMAP))
 		return true;
 	/* What was there may be gone. */
 	if (mmap(to, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,

@@ -35,7 +35,7 @@ _Static_assert(sizeof(struct header) == 16 && sizeof(struct region) == 24, "wire
 /* Nothing is ever live in a quarantined slab. */
 static bool has_key(const struct rdm_slab *slab, int rail)
 {
-	return !slab->quarantined && atomic_load(&slab->keyed) & (1U << rail);
+	return !slab->quarantined && rdm_slab_rails(slab) & (1U << rail);
 }
 
 static void write_regions(const struct rdm_pool *pool, int rail, size_t count, char *out)

@@ -210,11 +210,16 @@ void rdm_reserve_keep(void *addr, size_t length, bool keep)
 	size_t run = length >> RDM_GRANULE_SHIFT;
 
 	for (size_t i = first; i < first + run; i++) {
-		bool was = rdm_bits_next(kept(), i + 1, i, true) == i;
-
-		kept_granules += keep - was;
+		kept_granules += keep - rdm_reserve_keeps(granule_address(i));
 	}
 	rdm_bits_assign(kept(), first, run, keep);
+}
+
+bool rdm_reserve_keeps(const void *addr)
+{
+	size_t granule = granule_of(addr);
+
+	return kept_granules && rdm_bits_next(kept(), granule + 1, granule, true) == granule;
 }
 
 /* Calls for each run of granules that is not kept. */

@@ -68,6 +68,7 @@ void *rdm_reserve_take(size_t length, size_t align);
 int rdm_reserve_give(void *addr, size_t length);
 /* Whether children of this process inherit these granules. */
 void rdm_reserve_keep(void *addr, size_t length, bool keep);
+bool rdm_reserve_keeps(const void *addr);
 
 /* Marks everything that is not kept MADV_DONTFORK again. */
 void rdm_reserve_prefork(void);

@@ -5,13 +5,14 @@
 #include <stdint.h>
 
 #include "bits.h"
-#include "emap.h"
 #include "fill.h"
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
 #include "reserve.h"
 #include "state.h"
+
+_Atomic size_t rdm_slabs_keyed;
 
 int rdm_slabs_open_reserve(bool heritable)
 {
@@ -26,10 +27,9 @@ int rdm_slabs_open_reserve(bool heritable)
 	error = rdm_keymap_open(size);
 	if (!error)
 		error = rdm_state_open(size);
-	if (!error)
-		error = rdm_emap_open(size);
 	if (!error) {
 		rdm_reserve_publish();
+		atomic_store(&rdm_slabs_keyed, size);
 	} else {
 		rdm_log(RDM_LOG_ERROR,
 			"no address space for the tables beside the reserve: raise RLIMIT_AS "
@@ -77,6 +77,16 @@ unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
 	return rails;
 }
 
+bool rdm_slab_is_inherited(const struct rdm_slab *slab)
+{
+	return rdm_reserve_keeps(slab->base);
+}
+
+unsigned rdm_slab_rails(const struct rdm_slab *slab)
+{
+	return rdm_slab_is_inherited(slab) ? 0 : atomic_load(&slab->keyed);
+}
+
 int rdm_slab_register(struct rdm_slab *slab, int rail)
 {
 	struct rdm_slab_set *set = slab->set;
@@ -97,7 +107,7 @@ static int deregister_slab(struct rdm_slab *slab, int rail)
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
-	if (!(atomic_load(&slab->keyed) & (1U << rail)))
+	if (!(rdm_slab_rails(slab) & (1U << rail)))
 		return 0;
 	/* From here on nobody may get the key. */
 	atomic_fetch_and(&slab->keyed, ~(1U << rail));
@@ -253,8 +263,6 @@ static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
 
 	if (!error)
 		error = rdm_state_cover(run->base + run->bytes);
-	if (!error)
-		error = rdm_emap_cover(run->base, run->bytes);
 	if (error) {
 		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
 			run->bytes >> 20);
@@ -292,8 +300,6 @@ int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, siz
 	if (error)
 		return error == EADDRINUSE ? ENOMEM : error;
 	if (rdm_slabs_are_plain(set)) {
-		if (rdm_slabs_are_heritable(set))
-			rdm_reserve_keep(run.base, run.bytes, true);
 		*made = run.count;
 	} else {
 		error = rdm_fill(set, run.slab, run.count, made);
@@ -405,7 +411,7 @@ int rdm_slabs_detach(struct rdm_slab_set *set, int rail)
 		if (failed)
 			error = failed;
 		/* ibv_dereg_mr() may have called madvise(MADV_DOFORK). */
-		else if (!slab->inherited)
+		else if (!rdm_slab_is_inherited(slab))
 			rdm_prepare_protect(slab->base, slab->length);
 	}
 	return error;
@@ -425,13 +431,13 @@ int rdm_slabs_adopt(struct rdm_slab_set *set)
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		int error;
 
-		if (!slab->inherited)
+		if (!rdm_slab_is_inherited(slab))
 			continue;
 		error = rdm_prepare_again(slab->base, slab->length, &set->kind);
 		if (error)
 			return error;
+		atomic_store(&slab->keyed, 0);
 		rdm_reserve_keep(slab->base, slab->length, false);
-		slab->inherited = false;
 	}
 	return 0;
 }

@@ -35,8 +35,7 @@ struct rdm_slab {
 	char *base;
 	size_t length;
 	size_t pages;
-	_Atomic unsigned keyed; /* a bit for each rail that mr[] is valid of */
-	bool inherited;         /* in a child: what the fork left, not registered */
+	_Atomic unsigned keyed; /* see rdm_slab_rails() */
 	bool quarantined;       /* a rail refused to let it go: mapped, not used */
 	struct rdm_mr mr[RDM_RAILS_MAX];
 	/* What carving writes. */
@@ -70,6 +69,9 @@ struct rdm_slab_set {
 	_Atomic uint64_t registrations; /* by several threads, see fill.h */
 	uint64_t deregistrations, growths;
 };
+
+/* How far into the reserve `keyed` of every slab is true. In a child, nowhere. */
+extern _Atomic size_t rdm_slabs_keyed __attribute__((visibility("hidden")));
 
 /*
  * Opens the reserve and the tables beside it, once a process. heritable: children inherit what
@@ -114,6 +116,13 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
 
 /* Rails that new slabs are registered with, a bit for each. */
 unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set);
+/* In a child: whether it is what a fork left, not registered. Under the quiesce lock, or while fork() runs. */
+bool rdm_slab_is_inherited(const struct rdm_slab *slab);
+/*
+ * Rails that mr[] is valid of, a bit for each: what `keyed` says, unless the slab is
+ * inherited. fork() writes to no record: the child would copy the pages of all.
+ */
+unsigned rdm_slab_rails(const struct rdm_slab *slab);
 /* Writes to a slab and registers it. 0 or an errno value. */
 int rdm_slab_register(struct rdm_slab *slab, int rail);
 

@@ -106,7 +106,7 @@ static bool is_copied(const struct rdm_slab *slab, size_t *bytes)
 
 	if (rdm_slabs_are_heritable(slab->set))
 		return rdm_pins_next(slab, slab->base, slab->base + slab->length, &run, bytes);
-	return slab->set->fork == RDM_FORK_COPY && !slab->inherited && rdm_live_count(slab, bytes);
+	return slab->set->fork == RDM_FORK_COPY && !rdm_slab_is_inherited(slab) && rdm_live_count(slab, bytes);
 }
 
 void rdm_snapshot_prefork(struct rdm_slab_set *set)
@@ -147,8 +147,7 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
 {
 	if (slab->shadow)
-		return mremap(slab->shadow, slab->length, slab->length,
-			      MREMAP_MAYMOVE | MREMAP_FIXED, slab->base) == slab->base;
+		return rdm_prepare_remap(slab->shadow, slab->base, slab->length, 0);
 	if (policy == RDM_FORK_ZERO)
 		return !mprotect(slab->base, slab->length, PROT_READ | PROT_WRITE);
 	return true;
@@ -174,12 +173,12 @@ static void place_pinned(struct rdm_slab *slab)
 	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
 		char *copy = (char *)slab->shadow + (run - slab->base);
 
-		if (!slab->shadow || mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED,
-					    run) != run)
+		if (!slab->shadow || !rdm_prepare_remap(copy, run, length, 0))
 			place_hole(run, length);
 	}
-	if (slab->shadow)
-		munmap(slab->shadow, slab->length);
+	if (!slab->shadow)
+		return;
+	munmap(slab->shadow, slab->length);
 	slab->shadow = NULL;
 }
 
@@ -187,9 +186,9 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	atomic_store(&rdm_slabs_keyed, 0);
 	TAILQ_FOREACH (slab, &set->slabs, link) {
-		atomic_store(&slab->keyed, 0);
-		if (slab->inherited)
+		if (rdm_slab_is_inherited(slab))
 			continue;
 		if (rdm_slabs_are_heritable(set)) {
 			place_pinned(slab);
@@ -197,8 +196,9 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 		}
 		if (!place(slab, set->fork))
 			place_hole(slab->base, slab->length);
-		slab->shadow = NULL;
-		slab->inherited = true;
+		/* A write would copy the record's page. */
+		if (slab->shadow)
+			slab->shadow = NULL;
 		rdm_reserve_keep(slab->base, slab->length, true);
 	}
 }

@@ -34,6 +34,7 @@ check_PROGRAMS = \
 	tests/fork/reassert \
 	tests/fork/quiesce \
 	tests/fork/abandoned \
+	tests/fork/gate \
 	tests/fork/purge \
 	tests/fork/adopt \
 	tests/fork/early \
@@ -129,6 +130,8 @@ tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_return
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
 tests_unit_merge_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_return
+tests_fork_gate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_slabs_carve
+tests_fork_gate_LDADD = $(STEP_TEST_LIBS)
 tests_fork_purge_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_return -Wl,--wrap=rdm_slabs_uncarve
 tests_fork_purge_LDADD = $(STEP_TEST_LIBS)

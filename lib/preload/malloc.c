@@ -198,7 +198,7 @@ RDM_EXPORT void *realloc(void *ptr, size_t size)
 	}
 	if (size < threshold && !rdm_next_is_early(ptr))
 		return rdm_next.realloc(ptr, size);
-	return move(ptr, rdm_next.malloc_usable_size(ptr), size);
+	return move(ptr, rdm_next_usable_size(ptr), size);
 }
 
 RDM_EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
@@ -216,7 +216,7 @@ RDM_EXPORT size_t malloc_usable_size(void *ptr)
 {
 	if (!ptr)
 		return 0;
-	return is_ours(ptr) ? rdm_usable_size(ptr) : rdm_next.malloc_usable_size(ptr);
+	return is_ours(ptr) ? rdm_usable_size(ptr) : rdm_next_usable_size(ptr);
 }
 
 static bool is_power_of_two(size_t n)

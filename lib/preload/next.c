@@ -130,10 +130,13 @@ static void *first_memalign(size_t alignment, size_t size)
 	return rdm_next.memalign(alignment, size);
 }
 
+size_t rdm_next_usable_size(void *ptr)
+{
+	return rdm_next_is_early(ptr) ? early_size(ptr) : rdm_next.malloc_usable_size(ptr);
+}
+
 static size_t first_usable_size(void *ptr)
 {
-	if (rdm_next_is_early(ptr))
-		return early_size(ptr);
 	FIND(malloc_usable_size);
 	return rdm_next.malloc_usable_size(ptr);
 }

@@ -25,6 +25,9 @@ struct rdm_next {
 /* Always callable: what is not known yet is looked up by the call. */
 extern struct rdm_next rdm_next __attribute__((visibility("hidden")));
 
+/* Of any block of the next malloc's, and of an early one. */
+size_t rdm_next_usable_size(void *ptr);
+
 /* Whether the block is from the time before the next malloc was known. */
 bool rdm_next_is_early(const void *ptr);
 
