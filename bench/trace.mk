@@ -32,7 +32,15 @@ bench_tables_LDADD = lib/librdmalloc_test.la $(JEMALLOC_ARCHIVE) $(RAIL_LIBS)
 bench-trace: all bench/trace
 	$(top_srcdir)/bench/trace-run --build .
 
-MOSTLYCLEANFILES += bench/trace bench/scaling-rdmalloc bench/scaling-malloc bench/tables
-EXTRA_DIST += bench/trace-run bench/scaling-run docs/scaling.md
+# Ordinary programs with the library preloaded; a few minutes of a quiet machine.
+EXTRA_PROGRAMS += bench/once
+bench_once_CPPFLAGS = $(bench_cppflags)
+bench_once_LDFLAGS = $(bench_ldflags)
+bench_once_LDADD =
+bench-preloaded: all lib/librdmalloc-preload.la bench/once
+	$(top_srcdir)/bench/programs --build . >$(top_srcdir)/docs/bench/programs.md
 
-.PHONY: bench-trace bench-scaling
+MOSTLYCLEANFILES += bench/once bench/trace bench/scaling-rdmalloc bench/scaling-malloc bench/tables
+EXTRA_DIST += bench/programs bench/trace-run bench/scaling-run docs/scaling.md
+
+.PHONY: bench-trace bench-scaling bench-preloaded
