@@ -154,6 +154,11 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 EXTRA_tests_preload_family_DEPENDENCIES = lib/librdmalloc-preload.la
 
+# Compiles its program itself, with each MPI's compiler.
+dist_check_SCRIPTS += tests/preload/mpi
+EXTRA_DIST += tests/preload/mpi.bash tests/preload/mpi_exchange.c
+MOSTLYCLEANFILES += tests/preload/mpi_exchange.openmpi tests/preload/mpi_exchange.mpich
+
 # Loaded by hand: the program must not be linked with the library.
 check_LTLIBRARIES += tests/load/tls_user.la
 tests_load_tls_user_la_SOURCES = tests/load/tls_user.c
