@@ -155,8 +155,9 @@ tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 EXTRA_tests_preload_family_DEPENDENCIES = lib/librdmalloc-preload.la
 
 # Compiles its program itself, with each MPI's compiler.
-dist_check_SCRIPTS += tests/preload/mpi
-EXTRA_DIST += tests/preload/mpi.bash tests/preload/mpi_exchange.c
+dist_check_SCRIPTS += tests/preload/mpi tests/preload/mpi-programs
+EXTRA_DIST += tests/preload/mpi.bash tests/preload/programs.bash \
+	tests/preload/mpi_exchange.c tests/preload/numpy_mpi.py
 MOSTLYCLEANFILES += tests/preload/mpi_exchange.openmpi tests/preload/mpi_exchange.mpich
 
 # Loaded by hand: the program must not be linked with the library.

@@ -55,14 +55,13 @@ static int release_fd;
 
 __attribute__((noreturn, format(printf, 1, 2))) static void wrong(const char *format, ...)
 {
+	char line[512];
 	va_list args;
 
-	fprintf(stderr, "mpi_exchange: rank %d: ", rank);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	fputc('\n', stderr);
-	fflush(stderr);
+	dprintf(2, "mpi_exchange: rank %d: %s\n", rank, line);
 	MPI_Abort(MPI_COMM_WORLD, 1);
 	_exit(1);
 }
