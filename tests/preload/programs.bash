@@ -100,7 +100,7 @@ program_prepare() {
 	scalapack-short) scalapack_input 2 ;;
 	scalapack-long) scalapack_input 5 ;;
 	netpipe-short) program+=(-i -n 10 -u 4194304) ;;
-	netpipe-long) program+=(-n 20 -u 4194304) ;;
+	netpipe-long) program+=(-n 5 -u 4194304) ;;
 	numpy-short) program+=(512 2) ;;
 	numpy-long) program+=(1024 4) ;;
 	esac
