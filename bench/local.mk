@@ -130,7 +130,7 @@ bench: bench-programs
 	$(top_srcdir)/bench/run --build . --output $(top_srcdir)/docs/bench
 
 MOSTLYCLEANFILES += $(EXTRA_LTLIBRARIES) $(bench_subjects)
-EXTRA_DIST += bench/run bench/subjects/buffer.h \
+EXTRA_DIST += bench/mpi bench/run bench/subjects/buffer.h \
 	bench/harness/__init__.py \
 	bench/harness/cases.py \
 	bench/harness/charts.py \

@@ -173,6 +173,12 @@ tests_preload_order_LDADD = tests/preload/libhandler.la tests/libsupport.la $(RD
 tests_preload_registered_SOURCES = tests/preload/registered.c $(preload_support)
 tests_preload_registered_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 
+# Compiles its program itself, with each MPI's compiler.
+dist_check_SCRIPTS += tests/preload/mpi tests/preload/mpi-programs
+EXTRA_DIST += tests/preload/mpi.bash tests/preload/programs.bash \
+	tests/preload/mpi_exchange.c tests/preload/numpy_mpi.py
+MOSTLYCLEANFILES += tests/preload/mpi_exchange.openmpi tests/preload/mpi_exchange.mpich
+
 # Loaded by hand: the program must not be linked with the library.
 check_LTLIBRARIES += tests/load/tls_user.la
 tests_load_tls_user_la_SOURCES = tests/load/tls_user.c

@@ -6,15 +6,16 @@
 if HAVE_VERBS
 vm_tests = tests/vm/smoke tests/vm/coherence tests/vm/stranger tests/vm/neighbour \
 	tests/vm/churn tests/vm/lifecycle tests/vm/preloaded
-dist_check_SCRIPTS += tests/vm/linux-5.10 tests/vm/linux-6.1 tests/vm/linux-6.12
+dist_check_SCRIPTS += tests/vm/linux-5.10 tests/vm/linux-6.1 tests/vm/linux-6.12 \
+	tests/vm/two-hosts
 endif
 
 # Not in check_PROGRAMS: that would make them tests of this machine.
 EXTRA_PROGRAMS += $(vm_tests)
 check_DATA = $(vm_tests)
 MOSTLYCLEANFILES += $(vm_tests) tests/vm/boot-*.log
-EXTRA_DIST += tests/vm/all tests/vm/get-kernel tests/vm/guest tests/vm/init \
-	tests/vm/linux tests/vm/run tests/vm/tests.list
+EXTRA_DIST += tests/vm/all tests/vm/get-kernel tests/vm/guest tests/vm/host tests/vm/init \
+	tests/vm/linux tests/vm/mpi tests/vm/run tests/vm/tests.list
 
 VM_SOURCES = tests/vm/vm.c tests/vm/vm.h
 tests_vm_smoke_SOURCES = tests/vm/smoke.c $(VM_SOURCES)

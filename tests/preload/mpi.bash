@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# For tests that run MPI programs with and without the library: sourced by them.
+# shellcheck disable=SC2034 # they use the variables
+
+mpi_source=${RDM_SRCDIR:-$PWD}/tests/preload
+mpi_programs=${RDM_BUILDDIR:-$PWD}/tests/preload
+mpi_library=${RDM_BUILDDIR:-$PWD}/lib/.libs/librdmalloc-preload.so
+MPIS=(openmpi mpich)
+
+# Open MPI wants to be asked twice; a container's user is root.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+
+# mpi_tool MPI NAME: where it is; with a suffix in Debian, in a directory in Fedora.
+mpi_tool() {
+	command -v "$2.$1" || command -v "/usr/lib64/$1/bin/$2"
+}
+
+mpi_is_there() {
+	mpi_tool "$1" mpicc >/dev/null && mpi_tool "$1" mpirun >/dev/null
+}
+
+# mpi_skips: why no MPI program can be tested here; fails when one can.
+mpi_skips() {
+	if [ -n "${RDM_SANITIZER:-}" ]; then
+		echo "SKIP: built with -fsanitize=$RDM_SANITIZER, which has a malloc of its own"
+	elif ! mpi_is_there openmpi && ! mpi_is_there mpich; then
+		echo "SKIP: neither Open MPI nor MPICH is installed. Debian, Ubuntu:" \
+			"apt-get install openmpi-bin libopenmpi-dev mpich libmpich-dev"
+	else
+		return 1
+	fi
+}
+
+# mpi_compile MPI: mpi_exchange.MPI, if its source is newer.
+mpi_compile() {
+	local program=$mpi_programs/mpi_exchange.$1 new
+	[ ! "$program" -nt "$mpi_source/mpi_exchange.c" ] || return 0
+	mkdir -p "$mpi_programs"
+	new=$(mktemp "$program.XXXXXX")
+	"$(mpi_tool "$1" mpicc)" -O2 -g -Wall -Wextra -Werror -o "$new" "$mpi_source/mpi_exchange.c"
+	# Tests that run at the same time may compile it too.
+	mv "$new" "$program"
+}
+
+# More options for mpirun.
+mpi_options=()
+
+# mpi_run MPI RANKS [VARIABLE=VALUE...] -- PROGRAM...: the variables are the ranks' only.
+# One that hangs is ended after a time that none needs.
+mpi_run() {
+	local mpi=$1 ranks=$2 options=("${mpi_options[@]}")
+	shift 2
+	[ "$mpi" != openmpi ] || options+=(--oversubscribe --bind-to none)
+	while [ "$1" != -- ]; do
+		case $mpi in
+		openmpi) options+=(-x "$1") ;;
+		mpich) options+=(-genv "${1%%=*}" "${1#*=}") ;;
+		esac
+		shift
+	done
+	shift
+	timeout -k 5 300 "$(mpi_tool "$mpi" mpirun)" -n "$ranks" "${options[@]}" "$@" </dev/null
+}
