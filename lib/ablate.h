@@ -11,14 +11,15 @@
 #include <stdbool.h>
 
 enum rdm_ablation {
-	RDM_ABLATE_DONTFORK = 1 << 0, /* slabs are not MADV_DONTFORK */
-	RDM_ABLATE_WRITE = 1 << 1,    /* slabs are neither populated nor written */
-	RDM_ABLATE_REASSERT = 1 << 2, /* prefork does not mark the reserve again */
-	RDM_ABLATE_MERGE = 1 << 3,    /* extents merge across slabs */
-	RDM_ABLATE_QUIESCE = 1 << 4,  /* fork does not wait for registrations */
-	RDM_ABLATE_WAIT = 1 << 5,     /* trim does not wait for threads at their magazines */
-	RDM_ABLATE_GATE = 1 << 6,     /* fork does not wait for threads inside jemalloc */
-	RDM_ABLATE_THREADS = 1 << 7,  /* a child keeps jemalloc's list of its parent's threads */
+	RDM_ABLATE_DONTFORK = 1 << 0,    /* slabs are not MADV_DONTFORK */
+	RDM_ABLATE_WRITE = 1 << 1,       /* slabs are neither populated nor written */
+	RDM_ABLATE_REASSERT = 1 << 2,    /* prefork does not mark the reserve again */
+	RDM_ABLATE_MERGE = 1 << 3,       /* extents merge across slabs */
+	RDM_ABLATE_QUIESCE = 1 << 4,     /* fork does not wait for registrations */
+	RDM_ABLATE_WAIT = 1 << 5,        /* trim does not wait for threads at their magazines */
+	RDM_ABLATE_GATE = 1 << 6,        /* fork does not wait for threads inside jemalloc */
+	RDM_ABLATE_THREADS = 1 << 7,     /* a child keeps jemalloc's list of its parent's threads */
+	RDM_ABLATE_INTERRUPTED = 1 << 8, /* fork handlers wait for a lock that their thread has */
 };
 
 #ifdef RDM_ABLATION

@@ -12,6 +12,7 @@
 #include "ablate.h"
 #include "arena.h"
 #include "conf.h"
+#include "interrupted.h"
 #include "log.h"
 #include "meta.h"
 #include "pool.h"
@@ -331,14 +332,17 @@ void rdm_thread_flush(void)
 	}
 }
 
+static bool locked_by_fork;
+
 void rdm_caches_prefork(void)
 {
-	pthread_mutex_lock(&registry);
+	locked_by_fork = rdm_lock_before_fork(&registry);
 }
 
 void rdm_caches_postfork(void)
 {
-	pthread_mutex_unlock(&registry);
+	if (locked_by_fork)
+		pthread_mutex_unlock(&registry);
 }
 
 void rdm_caches_postfork_child(struct rdm_pool *pool)

@@ -3,6 +3,7 @@
 
 #include "background.h"
 #include "bits.h"
+#include "interrupted.h"
 #include "keymap.h"
 #include "pins.h"
 #include "reserve.h"
@@ -227,6 +228,17 @@ void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
 		uncarve(slab, 0, slab->pages);
 	}
 	pthread_mutex_unlock(&set->lock);
+}
+
+void rdm_slabs_prefork(struct rdm_slab_set *set)
+{
+	set->locked_by_fork = rdm_lock_before_fork(&set->lock);
+}
+
+void rdm_slabs_postfork(struct rdm_slab_set *set)
+{
+	if (set->locked_by_fork)
+		pthread_mutex_unlock(&set->lock);
 }
 
 void rdm_slabs_lock(struct rdm_slab_set *set)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "interrupted.h"
 #include "meta.h"
 
 /* At least so many milliseconds between two looks, at so many classes. */
@@ -91,10 +92,10 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 	for (;;) {
 		size_t some;
 
-		rdm_depot_lock(depot);
+		pthread_mutex_lock(&depot->lock);
 		while (put < count && (some = put_some(depot, class, blocks + put, count - put)))
 			put += some;
-		rdm_depot_unlock(depot);
+		pthread_mutex_unlock(&depot->lock);
 		if (put == count)
 			return put;
 		fresh = rdm_meta_alloc(sizeof(*fresh));
@@ -127,9 +128,9 @@ size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, si
 {
 	size_t taken;
 
-	rdm_depot_lock(depot);
+	pthread_mutex_lock(&depot->lock);
 	taken = take_some(depot, class, blocks, most);
-	rdm_depot_unlock(depot);
+	pthread_mutex_unlock(&depot->lock);
 	return taken;
 }
 
@@ -137,10 +138,10 @@ void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine
 {
 	struct rdm_shelf *shelf = &depot->shelves[class];
 
-	rdm_depot_lock(depot);
+	pthread_mutex_lock(&depot->lock);
 	push(magazine->count ? &shelf->magazines : &depot->empty, magazine);
 	count_in(shelf, magazine->count);
-	rdm_depot_unlock(depot);
+	pthread_mutex_unlock(&depot->lock);
 }
 
 struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned class)
@@ -148,11 +149,11 @@ struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned c
 	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *magazine;
 
-	rdm_depot_lock(depot);
+	pthread_mutex_lock(&depot->lock);
 	magazine = pop(&shelf->magazines);
 	if (magazine)
 		count_out(shelf, magazine->count);
-	rdm_depot_unlock(depot);
+	pthread_mutex_unlock(&depot->lock);
 	return magazine;
 }
 
@@ -164,7 +165,7 @@ size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, s
 
 	if (now - atomic_load_explicit(&depot->looked, memory_order_relaxed) < LOOK_MS)
 		return 0;
-	rdm_depot_lock(depot);
+	pthread_mutex_lock(&depot->lock);
 	atomic_store_explicit(&depot->looked, now, memory_order_relaxed);
 	for (unsigned i = 0; i < LOOK_CLASSES && !weeded; i++) {
 		*class = depot->hand = depot->hand % RDM_CLASS_MAX + 1;
@@ -172,7 +173,7 @@ size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, s
 		weeded = take_some(depot, *class, blocks, shelf->idle < most ? shelf->idle : most);
 		shelf->idle = shelf->count;
 	}
-	rdm_depot_unlock(depot);
+	pthread_mutex_unlock(&depot->lock);
 	return weeded;
 }
 
@@ -180,9 +181,9 @@ struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot)
 {
 	struct rdm_magazine *magazine;
 
-	rdm_depot_lock(depot);
+	pthread_mutex_lock(&depot->lock);
 	magazine = pop(&depot->empty);
-	rdm_depot_unlock(depot);
+	pthread_mutex_unlock(&depot->lock);
 	return magazine ? magazine : rdm_meta_alloc(sizeof(*magazine));
 }
 
@@ -191,10 +192,10 @@ struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
 	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *list;
 
-	rdm_depot_lock(depot);
+	pthread_mutex_lock(&depot->lock);
 	list = shelf->magazines;
 	*shelf = (struct rdm_shelf){ 0 };
-	rdm_depot_unlock(depot);
+	pthread_mutex_unlock(&depot->lock);
 	return list;
 }
 
@@ -202,19 +203,20 @@ size_t rdm_depot_bytes(struct rdm_depot *depot)
 {
 	size_t bytes = 0;
 
-	rdm_depot_lock(depot);
+	pthread_mutex_lock(&depot->lock);
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
 		bytes += depot->shelves[c].count * rdm_class_size(c);
-	rdm_depot_unlock(depot);
+	pthread_mutex_unlock(&depot->lock);
 	return bytes;
 }
 
-void rdm_depot_lock(struct rdm_depot *depot)
+void rdm_depot_prefork(struct rdm_depot *depot)
 {
-	pthread_mutex_lock(&depot->lock);
+	depot->locked_by_fork = rdm_lock_before_fork(&depot->lock);
 }
 
-void rdm_depot_unlock(struct rdm_depot *depot)
+void rdm_depot_postfork(struct rdm_depot *depot)
 {
-	pthread_mutex_unlock(&depot->lock);
+	if (depot->locked_by_fork)
+		pthread_mutex_unlock(&depot->lock);
 }

@@ -29,6 +29,7 @@ struct rdm_magazine {
 
 struct rdm_depot {
 	pthread_mutex_t lock;
+	bool locked_by_fork;
 	struct rdm_magazine *empty;
 	struct rdm_shelf {
 		struct rdm_magazine *magazines; /* with one block each at least */
@@ -68,7 +69,7 @@ void rdm_magazines_free(struct rdm_magazine *list);
 size_t rdm_depot_bytes(struct rdm_depot *depot);
 
 /* Holds everybody off: for fork handlers. */
-void rdm_depot_lock(struct rdm_depot *depot);
-void rdm_depot_unlock(struct rdm_depot *depot);
+void rdm_depot_prefork(struct rdm_depot *depot);
+void rdm_depot_postfork(struct rdm_depot *depot);
 
 #endif

@@ -31,8 +31,8 @@ static uint64_t now(void)
 
 static void lock_pool(struct rdm_pool *pool)
 {
-	rdm_depot_lock(&pool->depot);
-	rdm_slabs_lock(&pool->slabs);
+	rdm_depot_prefork(&pool->depot);
+	rdm_slabs_prefork(&pool->slabs);
 }
 
 static void snapshot_pool(struct rdm_pool *pool)
@@ -49,8 +49,8 @@ static void leave_pool_in_parent(struct rdm_pool *pool)
 	rdm_snapshot_postfork_parent(&pool->slabs);
 	if (rdm_slabs_are_heritable(&pool->slabs))
 		rdm_pins_postfork_parent_set(&pool->slabs);
-	rdm_slabs_unlock(&pool->slabs);
-	rdm_depot_unlock(&pool->depot);
+	rdm_slabs_postfork(&pool->slabs);
+	rdm_depot_postfork(&pool->depot);
 }
 
 static void leave_pool_in_child(struct rdm_pool *pool)
@@ -58,15 +58,15 @@ static void leave_pool_in_child(struct rdm_pool *pool)
 	rdm_snapshot_postfork_child(&pool->slabs);
 	if (rdm_slabs_are_heritable(&pool->slabs)) {
 		rdm_pins_postfork_child_set(&pool->slabs);
-		rdm_slabs_unlock(&pool->slabs);
-		rdm_depot_unlock(&pool->depot);
+		rdm_slabs_postfork(&pool->slabs);
+		rdm_depot_postfork(&pool->depot);
 		return;
 	}
 	rdm_caches_postfork_child(pool);
 	atomic_store(&pool->inherited, true);
 	pool->complained = false;
-	rdm_slabs_unlock(&pool->slabs);
-	rdm_depot_unlock(&pool->depot);
+	rdm_slabs_postfork(&pool->slabs);
+	rdm_depot_postfork(&pool->depot);
 }
 
 static void forget_rails(struct rdm_pool *pool)

@@ -69,14 +69,16 @@ void rdm_gate_enter(void)
 	if (!own.stripe)
 		own.stripe = &gate.stripes[atomic_fetch_add(&gate.next, 1) % STRIPES];
 	for (;;) {
+		/* Before it is so, and until it has ceased to be: a signal handler may fork in between. */
+		atomic_store_explicit(&own.inside, true, memory_order_relaxed);
 		atomic_fetch_add(&own.stripe->inside, 1);
 		if (!atomic_load(&gate.closed))
-			break;
+			return;
 		give_way(own.stripe);
+		atomic_store_explicit(&own.inside, false, memory_order_relaxed);
 		pthread_mutex_lock(&gate.door);
 		pthread_mutex_unlock(&gate.door);
 	}
-	atomic_store_explicit(&own.inside, true, memory_order_relaxed);
 }
 
 void rdm_gate_leave(void)
@@ -85,8 +87,8 @@ void rdm_gate_leave(void)
 		own.again--;
 		return;
 	}
-	atomic_store_explicit(&own.inside, false, memory_order_relaxed);
 	give_way(own.stripe);
+	atomic_store_explicit(&own.inside, false, memory_order_relaxed);
 }
 
 /* How many of those inside are the caller itself. */

@@ -17,6 +17,7 @@ LIB_SOURCES = \
 	lib/fork.c lib/fork.h \
 	lib/gate.c lib/gate.h \
 	lib/growth.c lib/growth.h \
+	lib/interrupted.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \

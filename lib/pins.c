@@ -13,6 +13,7 @@
 
 #include "ablate.h"
 #include "clock.h"
+#include "interrupted.h"
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
@@ -398,7 +399,8 @@ void rdm_pins_note_stack(void *addr, size_t length)
 	struct stack *stack = rdm_meta_alloc(sizeof(*stack));
 
 	if (!stack) {
-		rdm_log(RDM_LOG_WARN, "no memory to remember a thread's stack: register nothing on it");
+		rdm_log(RDM_LOG_WARN,
+			"no memory to remember a thread's stack: register nothing on it");
 		return;
 	}
 	stack->end = (char *)addr + length;
@@ -478,9 +480,11 @@ bool rdm_pins_exist(void)
 	return __atomic_load_n(&counts.pages, __ATOMIC_RELAXED) != 0;
 }
 
+static bool locked_by_fork;
+
 void rdm_pins_prefork(void)
 {
-	pthread_mutex_lock(&lock);
+	locked_by_fork = rdm_lock_before_fork(&lock);
 	spares = 0;
 	everything = false;
 }
@@ -489,6 +493,7 @@ bool rdm_pins_try_prefork(void)
 {
 	if (pthread_mutex_trylock(&lock))
 		return false;
+	locked_by_fork = true;
 	spares = 0;
 	everything = false;
 	return true;
@@ -578,7 +583,8 @@ void rdm_pins_postfork_child_set(struct rdm_slab_set *set)
 
 void rdm_pins_postfork_parent(void)
 {
-	pthread_mutex_unlock(&lock);
+	if (locked_by_fork)
+		pthread_mutex_unlock(&lock);
 }
 
 /* The registrations are the parent's. */
@@ -588,5 +594,6 @@ void rdm_pins_postfork_child(void)
 		memset(named, 0, sizeof(named));
 		counts = (struct rdm_pin_counts){ 0 };
 	}
-	pthread_mutex_unlock(&lock);
+	if (locked_by_fork)
+		pthread_mutex_unlock(&lock);
 }

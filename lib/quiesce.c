@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "ablate.h"
+#include "interrupted.h"
 #include "log.h"
 
 /* Held by the one who gets the lock next: a mutex alone goes to who asks last. */
@@ -12,6 +13,7 @@ static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool inside;
 static __thread bool forked_inside;
+static bool gate_locked_by_fork, locked_by_fork;
 
 bool rdm_quiesce_enter(const char *caller)
 {
@@ -56,8 +58,8 @@ void rdm_quiesce_prefork(void)
 			"fork() inside a registrar: its locks are the child's problem");
 	else if (!rdm_ablated(RDM_ABLATE_QUIESCE)) {
 		/* The child must not inherit a gate in somebody else's hands, either. */
-		pthread_mutex_lock(&gate);
-		pthread_mutex_lock(&lock);
+		gate_locked_by_fork = rdm_lock_before_fork(&gate);
+		locked_by_fork = rdm_lock_before_fork(&lock);
 	}
 }
 
@@ -65,6 +67,8 @@ void rdm_quiesce_postfork(void)
 {
 	if (forked_inside || rdm_ablated(RDM_ABLATE_QUIESCE))
 		return;
-	pthread_mutex_unlock(&lock);
-	pthread_mutex_unlock(&gate);
+	if (locked_by_fork)
+		pthread_mutex_unlock(&lock);
+	if (gate_locked_by_fork)
+		pthread_mutex_unlock(&gate);
 }

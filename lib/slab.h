@@ -42,9 +42,9 @@ struct rdm_slab {
 	_Alignas(RDM_CACHE_LINE) size_t free_pages;
 	size_t hint; /* no free page before it */
 	TAILQ_ENTRY(rdm_slab) link;
-	void *shadow;           /* snapshot.c: the child's copy, while fork() runs */
+	void *shadow;             /* snapshot.c: the child's copy, while fork() runs */
 	_Atomic(uint16_t *) pins; /* pins.c: a count for each page, once there was one */
-	unsigned long carved[]; /* a bit for each page */
+	unsigned long carved[];   /* a bit for each page */
 };
 
 _Static_assert(offsetof(struct rdm_slab, mr[1]) == RDM_CACHE_LINE, "rail 0 is in the first line");
@@ -59,6 +59,7 @@ struct rdm_slab_set {
 	struct rdm_memory_kind kind;
 	enum rdm_fork_policy fork;
 	pthread_mutex_t lock;
+	bool locked_by_fork;
 	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address */
 	struct rdm_slab_index index;               /* under lock */
 	size_t bytes;                              /* of slabs in use; written under both locks */
@@ -155,7 +156,10 @@ void rdm_slabs_uncarve(void *at, size_t size);
 /* Whether carve would find one. */
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
 
-/* Holds carving still: for fork handlers, and for who looks at what is carved. */
+void rdm_slabs_prefork(struct rdm_slab_set *set);
+void rdm_slabs_postfork(struct rdm_slab_set *set);
+
+/* Holds carving still, for who looks at what is carved. */
 void rdm_slabs_lock(struct rdm_slab_set *set);
 bool rdm_slabs_trylock(struct rdm_slab_set *set);
 void rdm_slabs_unlock(struct rdm_slab_set *set);

@@ -106,7 +106,8 @@ static bool is_copied(const struct rdm_slab *slab, size_t *bytes)
 
 	if (rdm_slabs_are_heritable(slab->set))
 		return rdm_pins_next(slab, slab->base, slab->base + slab->length, &run, bytes);
-	return slab->set->fork == RDM_FORK_COPY && !rdm_slab_is_inherited(slab) && rdm_live_count(slab, bytes);
+	return slab->set->fork == RDM_FORK_COPY && !rdm_slab_is_inherited(slab) &&
+	       rdm_live_count(slab, bytes);
 }
 
 void rdm_snapshot_prefork(struct rdm_slab_set *set)
@@ -159,8 +160,8 @@ static void place_hole(char *base, size_t length)
 	rdm_log(RDM_LOG_ERROR,
 		"fork: the child cannot have its %zu bytes at %p (errno %d): it gets a hole there",
 		length, (void *)base, errno);
-	if (mmap(base, length, PROT_NONE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+	if (mmap(base, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		 -1, 0) == MAP_FAILED)
 		rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
 }
 

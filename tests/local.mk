@@ -54,6 +54,7 @@ check_PROGRAMS = \
 	tests/preload/forks \
 	tests/preload/order \
 	tests/preload/registered \
+	tests/preload/signal \
 	tests/preload/unseen \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
@@ -163,6 +164,8 @@ tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
 tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_signal_SOURCES = tests/preload/signal.c $(preload_support)
+tests_preload_signal_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_unseen_SOURCES = tests/preload/unseen.c $(preload_support)
 tests_preload_unseen_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 check_LTLIBRARIES += tests/preload/libhandler.la

@@ -158,7 +158,8 @@ static int start(char **argv)
 	if (!rdm_preload_fits(program, library))
 		return CANNOT_PRELOAD;
 	if (strpbrk(library, " :")) {
-		fprintf(stderr, "rdmalloc: %s cannot be preloaded: its path has a blank or a colon\n",
+		fprintf(stderr,
+			"rdmalloc: %s cannot be preloaded: its path has a blank or a colon\n",
 			library);
 		return CANNOT_PRELOAD;
 	}

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "interrupted.h"
 #include "log.h"
 #include "pins.h"
 #include "pool.h"
@@ -28,6 +29,8 @@
 
 /* To zero so many bytes takes longer than to fault those in that are needed. */
 #define DISCARD_BYTES ((size_t)1 << 20)
+
+__thread volatile unsigned rdm_calls_under_way;
 
 /* Nothing is as large until there is a pool. */
 static size_t threshold = SIZE_MAX;
@@ -89,8 +92,10 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
 	    is_closed())
 		return NULL;
+	rdm_call_begins();
 	block = alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
 					rdm_aligned_alloc(pool, alignment, size);
+	rdm_call_ends();
 	if (UNLIKELY(rdm_report_is_wanted))
 		count(block, size);
 	if (!block)
@@ -116,7 +121,9 @@ __attribute__((noinline)) static void free_ours(void *ptr)
 		rdm_report_freed(rdm_usable_size(ptr));
 	if (UNLIKELY(rdm_pins_have_stacks()))
 		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
+	rdm_call_begins();
 	rdm_free(ptr);
+	rdm_call_ends();
 }
 
 RDM_EXPORT void free(void *ptr)
@@ -174,7 +181,9 @@ static void *realloc_ours(void *ptr, size_t size)
 	if (size < threshold || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() || is_closed())
 		return move(ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
+	rdm_call_begins();
 	block = rdm_realloc(pool, ptr, size);
+	rdm_call_ends();
 	if (block) {
 		if (UNLIKELY(rdm_report_is_wanted)) {
 			rdm_report_freed(old);

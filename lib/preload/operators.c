@@ -21,26 +21,26 @@ static void *find(const char *name)
 }
 
 /* An operator, its further parameters, and its arguments. */
-#define NEW(name, allocate, parameters, ...)                               \
-	void *name parameters;                                             \
-	RDM_EXPORT void *name parameters                                   \
-	{                                                                  \
-		void *block = allocate, *symbol;                           \
-		void *(*next) parameters;                                  \
-                                                                           \
-		if (block)                                                 \
-			return block;                                      \
-		symbol = find(#name);                                      \
-		memcpy(&next, &symbol, sizeof(next));                      \
-		return next(__VA_ARGS__);                                  \
+#define NEW(name, allocate, parameters, ...)          \
+	void *name parameters;                        \
+	RDM_EXPORT void *name parameters              \
+	{                                             \
+		void *block = allocate, *symbol;      \
+		void *(*next)parameters;              \
+                                                      \
+		if (block)                            \
+			return block;                 \
+		symbol = find(#name);                 \
+		memcpy(&next, &symbol, sizeof(next)); \
+		return next(__VA_ARGS__);             \
 	}
 
 /* Size, alignment and nothrow come in registers that nobody looks at. */
-#define DELETE(name)                    \
-	void name(void *block);         \
+#define DELETE(name)                      \
+	void name(void *block);           \
 	RDM_EXPORT void name(void *block) \
-	{                               \
-		free(block);            \
+	{                                 \
+		free(block);              \
 	}
 
 static void *aligned(size_t align, size_t size)

@@ -48,8 +48,8 @@ __attribute__((constructor(101))) static void find_all(void)
 	memcpy(&next.create, &symbol, sizeof(symbol));
 }
 
-RDM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-			      void *(*start)(void *), void *arg)
+RDM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
+			      void *arg)
 {
 	void *stack = NULL;
 	size_t length;

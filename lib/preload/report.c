@@ -130,8 +130,9 @@ static void describe(struct text *text, const struct rdm_pin_counts *pins)
 		    (unsigned long)rdm_fork_last_ns() / 1000);
 	add(text, "\n  registered and protected: %zu times, ", pins->inside);
 	add_size(text, pins->inside_bytes);
-	add(text, "\n  registered elsewhere (stacks, globals, mmap, small blocks), only "
-		  "written to: %zu times, ",
+	add(text,
+	    "\n  registered elsewhere (stacks, globals, mmap, small blocks), only "
+	    "written to: %zu times, ",
 	    pins->outside);
 	add_size(text, pins->outside_bytes);
 	if (refused) {
@@ -140,7 +141,8 @@ static void describe(struct text *text, const struct rdm_pin_counts *pins)
 		add_size(text, refused_bytes);
 	}
 	if (pins->unseen)
-		add(text, "\n  forks with memory pinned by nobody knows whom, which copied all: %zu",
+		add(text,
+		    "\n  forks with memory pinned by nobody knows whom, which copied all: %zu",
 		    pins->unseen);
 	add(text, "\n");
 }

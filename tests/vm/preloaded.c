@@ -91,8 +91,8 @@ static void moved(const struct rc_device *device)
 
 static void foreign(const struct rc_device *device)
 {
-	unsigned char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *memory =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unsigned char *constant = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	bool marks = ibv_is_fork_initialized() == IBV_FORK_ENABLED || getenv("RDMAV_FORK_SAFE");
 	struct ibv_mr *mr;
