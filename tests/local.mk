@@ -55,6 +55,7 @@ check_PROGRAMS = \
 	tests/preload/order \
 	tests/preload/registered \
 	tests/preload/signal \
+	tests/preload/stacks \
 	tests/preload/unseen \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
@@ -166,6 +167,8 @@ tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
 tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_signal_SOURCES = tests/preload/signal.c $(preload_support)
 tests_preload_signal_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_stacks_SOURCES = tests/preload/stacks.c $(preload_support)
+tests_preload_stacks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_unseen_SOURCES = tests/preload/unseen.c $(preload_support)
 tests_preload_unseen_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 check_LTLIBRARIES += tests/preload/libhandler.la

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ablate.h"
 #include "fork.h"
 #include "log.h"
 #include "pins.h"
@@ -77,7 +78,8 @@ RDM_EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), vo
 			rdm_die("the C library has no __register_atfork(), which pthread_atfork() needs");
 		memcpy(&next.register_atfork, &symbol, sizeof(symbol));
 	}
-	rdm_fork_init();
+	if (!rdm_ablated(RDM_ABLATE_FIRST))
+		rdm_fork_init();
 	return next.register_atfork(prepare, parent, child, dso);
 }
 

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 static const size_t threshold = 8192;
@@ -258,43 +257,6 @@ static void fork_while_others_work(void)
 		T_CHECK(!pthread_join(thread[i], NULL));
 }
 
-static void *fork_from_a_thread(void *arg)
-{
-	(void)arg;
-	t_fork_passes(busy_child, (void *)1);
-	return NULL;
-}
-
-static ucontext_t back, inside;
-
-static void fork_from_a_coroutine(void)
-{
-	t_fork_passes(busy_child, (void *)2);
-	swapcontext(&inside, &back);
-}
-
-/* glibc looks at its threads' stacks in the child before any handler runs. */
-static void stacks(void)
-{
-	size_t size = 512 * 1024;
-	void *stack = aligned_alloc(t_page(), size), *other = malloc(size);
-	pthread_attr_t attributes;
-	pthread_t thread;
-
-	T_CHECK(!pthread_attr_init(&attributes));
-	T_CHECK(!pthread_attr_setstack(&attributes, stack, size));
-	T_CHECK(!pthread_create(&thread, &attributes, fork_from_a_thread, NULL));
-	T_CHECK(!pthread_join(thread, NULL));
-	T_CHECK(!getcontext(&inside));
-	inside.uc_stack.ss_sp = other;
-	inside.uc_stack.ss_size = size;
-	inside.uc_link = &back;
-	makecontext(&inside, fork_from_a_coroutine, 0);
-	T_CHECK(!swapcontext(&back, &inside));
-	free(stack);
-	free(other);
-}
-
 int main(int argc, char **argv)
 {
 	struct t_caught caught;
@@ -311,7 +273,6 @@ int main(int argc, char **argv)
 	sparse();
 	given_back();
 	inheritance();
-	stacks();
 	fork_while_others_work();
 	return T_PASS;
 }
