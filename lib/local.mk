@@ -18,6 +18,7 @@ LIB_SOURCES = \
 	lib/gate.c lib/gate.h \
 	lib/growth.c lib/growth.h \
 	lib/interrupted.h \
+	lib/kernel.h \
 	lib/keymap.c lib/keymap.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \

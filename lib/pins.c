@@ -14,6 +14,7 @@
 #include "ablate.h"
 #include "clock.h"
 #include "interrupted.h"
+#include "kernel.h"
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
@@ -95,10 +96,9 @@ static bool next_part(char **at, const char *end, struct part *part)
 	return false;
 }
 
-/* Not through the function of that name, which is the preload's. */
 static int advise(char *addr, size_t length, int advice)
 {
-	return syscall(SYS_madvise, addr, length, advice) ? errno : 0;
+	return rdm_kernel_advise(addr, length, advice) ? errno : 0;
 }
 
 static uint16_t *pins_of(const struct rdm_slab *slab)

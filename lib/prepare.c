@@ -18,12 +18,10 @@
 #endif
 
 #include "ablate.h"
+#include "kernel.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
 #endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -39,12 +37,6 @@
 static size_t base_page(void)
 {
 	return (size_t)sysconf(_SC_PAGESIZE);
-}
-
-bool rdm_prepare_remap(void *from, void *to, size_t length, int flags)
-{
-	return syscall(SYS_mremap, from, length, length, MREMAP_MAYMOVE | MREMAP_FIXED | flags,
-		       to) == (long)(uintptr_t)to;
 }
 
 size_t rdm_prepare_page_size(const struct rdm_memory_kind *kind)
@@ -143,7 +135,7 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 			length >> 20, strerror(error), huge ? "1048576" : "2048");
 		return error;
 	}
-	if (rdm_prepare_remap(memory, addr, length, 0))
+	if (rdm_kernel_move(memory, addr, length, 0))
 		return 0;
 	/* Before 5.16 hugetlb memory cannot be moved. */
 	munmap(memory, length);
@@ -156,16 +148,15 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 /* Charged for, as malloc's is. Elsewhere first, so that a failure leaves the reserve as it is. */
 static int map_plain(void *addr, size_t length)
 {
-	void *memory =
-		mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory = rdm_kernel_map(NULL, length, PROT_READ | PROT_WRITE, 0);
 	int error = errno;
 
 	if (memory == MAP_FAILED)
 		return error;
-	if (rdm_prepare_remap(memory, addr, length, 0))
+	if (rdm_kernel_move(memory, addr, length, 0))
 		return 0;
 	error = errno;
-	munmap(memory, length);
+	rdm_kernel_unmap(memory, length);
 	return error;
 }
 
@@ -173,10 +164,9 @@ static int map_plain(void *addr, size_t length)
 void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
 	if (length >= MOVED_BYTES && kind->heritable &&
-	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-		 0) == addr)
+	    rdm_kernel_map(addr, length, PROT_READ | PROT_WRITE, MAP_FIXED) == addr)
 		return;
-	if (syscall(SYS_madvise, addr, length, MADV_DONTNEED))
+	if (rdm_kernel_advise(addr, length, MADV_DONTNEED))
 		rdm_log(RDM_LOG_WARN, "madvise(MADV_DONTNEED) on %zu free bytes: %s", length,
 			strerror(errno));
 }
@@ -186,11 +176,10 @@ bool rdm_prepare_move(void *to, void *from, size_t length)
 {
 	if (length < MOVED_BYTES)
 		return false;
-	if (rdm_prepare_remap(from, to, length, MREMAP_DONTUNMAP))
+	if (rdm_kernel_move(from, to, length, MREMAP_DONTUNMAP))
 		return true;
 	/* What was there may be gone. */
-	if (mmap(to, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-		 0) != to)
+	if (rdm_kernel_map(to, length, PROT_READ | PROT_WRITE, MAP_FIXED) != to)
 		rdm_die("%zu bytes cannot be mapped again (%s)", length, strerror(errno));
 	return false;
 }
@@ -299,7 +288,7 @@ void rdm_prepare_touch(void *addr, size_t length)
 	if (rdm_ablated(RDM_ABLATE_WRITE))
 		return;
 	length = ((size_t)(end - start) + page - 1) & ~(page - 1);
-	if (syscall(SYS_madvise, start, length, MADV_POPULATE_WRITE) && errno == EINVAL)
+	if (rdm_kernel_advise(start, length, MADV_POPULATE_WRITE) && errno == EINVAL)
 		for (size_t i = 0; i < length; i += page)
 			touch_page(start + i);
 }

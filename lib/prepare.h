@@ -61,12 +61,6 @@ void rdm_prepare_protect(void *addr, size_t length);
 void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind);
 
 /*
- * mremap() to these addresses, with more flags. Not through libc: UCX's memory hooks put
- * theirs in the place of that function, and lose the address. False with errno.
- */
-bool rdm_prepare_remap(void *from, void *to, size_t length, int flags);
-
-/*
  * Plain memory: what is in whole pages is somewhere else then, as if it had been copied, and
  * `from` is discarded. False: nothing has moved.
  */

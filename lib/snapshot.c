@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "kernel.h"
 #include "live.h"
 #include "log.h"
 #include "pins.h"
@@ -38,19 +39,19 @@ static void copy_words(char *to, const char *from, size_t length)
 /* Aligned like the slab, so that the kernel can move whole page tables. */
 static char *map_shadow(size_t length, size_t live)
 {
-	char *raw = mmap(NULL, length + RDM_GRANULE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *raw =
+		rdm_kernel_map(NULL, length + RDM_GRANULE, PROT_READ | PROT_WRITE, MAP_NORESERVE);
 	char *base;
 
 	if (raw == MAP_FAILED)
 		return NULL;
 	base = (char *)(((uintptr_t)raw + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1));
 	if (base > raw)
-		munmap(raw, (size_t)(base - raw));
-	munmap(base + length, (size_t)(raw + RDM_GRANULE - base));
+		rdm_kernel_unmap(raw, (size_t)(base - raw));
+	rdm_kernel_unmap(base + length, (size_t)(raw + RDM_GRANULE - base));
 	/* Without THP this fails, and base pages do as well. */
 	if (live >= length / 2)
-		madvise(base, length, MADV_HUGEPAGE);
+		rdm_kernel_advise(base, length, MADV_HUGEPAGE);
 	return base;
 }
 
@@ -140,7 +141,7 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 		/* After a fork each page that is written is copied once. */
 		if (!slab->shadow)
 			continue;
-		munmap(slab->shadow, slab->length);
+		rdm_kernel_unmap(slab->shadow, slab->length);
 		slab->shadow = NULL;
 	}
 }
@@ -148,7 +149,7 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
 {
 	if (slab->shadow)
-		return rdm_prepare_remap(slab->shadow, slab->base, slab->length, 0);
+		return rdm_kernel_move(slab->shadow, slab->base, slab->length, 0);
 	if (policy == RDM_FORK_ZERO)
 		return !mprotect(slab->base, slab->length, PROT_READ | PROT_WRITE);
 	return true;
@@ -160,8 +161,7 @@ static void place_hole(char *base, size_t length)
 	rdm_log(RDM_LOG_ERROR,
 		"fork: the child cannot have its %zu bytes at %p (errno %d): it gets a hole there",
 		length, (void *)base, errno);
-	if (mmap(base, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-		 -1, 0) == MAP_FAILED)
+	if (rdm_kernel_map(base, length, PROT_NONE, MAP_NORESERVE | MAP_FIXED) == MAP_FAILED)
 		rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
 }
 
@@ -174,12 +174,12 @@ static void place_pinned(struct rdm_slab *slab)
 	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
 		char *copy = (char *)slab->shadow + (run - slab->base);
 
-		if (!slab->shadow || !rdm_prepare_remap(copy, run, length, 0))
+		if (!slab->shadow || !rdm_kernel_move(copy, run, length, 0))
 			place_hole(run, length);
 	}
 	if (!slab->shadow)
 		return;
-	munmap(slab->shadow, slab->length);
+	rdm_kernel_unmap(slab->shadow, slab->length);
 	slab->shadow = NULL;
 }
 

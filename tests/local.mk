@@ -205,7 +205,7 @@ AM_TESTS_ENVIRONMENT = \
 dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
-dist_check_SCRIPTS += tests/preload/programs/run
+dist_check_SCRIPTS += tests/preload/run tests/preload/programs/run
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \
 	tests/preload/programs/git \
@@ -221,7 +221,6 @@ EXTRA_DIST += tests/preload/programs/apache2 \
 # All tests that the programs have: an hour.
 check-programs: all $(check_LTLIBRARIES)
 	@$(AM_TESTS_ENVIRONMENT) RDM_TEST_FULL=1 $(top_srcdir)/tests/preload/programs/run
-.PHONY: check-programs
 
 include tests/vm/local.mk
 include tests/instructions/local.mk

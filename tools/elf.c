@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void read_script(const char *head, struct rdm_elf *elf)
@@ -38,6 +40,33 @@ static bool has_interpreter(int fd, const unsigned char *head, unsigned class)
 	return false;
 }
 
+/* Its runtime has a malloc of its own, and the program refers to that by name. */
+static const char *find_sanitizer(int fd)
+{
+	static const struct {
+		const char *symbol, *name;
+	} known[] = {
+		{ "__asan_init", "AddressSanitizer" },
+		{ "__tsan_init", "ThreadSanitizer" },
+		{ "__msan_init", "MemorySanitizer" },
+	};
+	const char *found = NULL;
+	struct stat info;
+	char *text;
+
+	if (fstat(fd, &info) || !info.st_size)
+		return NULL;
+	text = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (text == MAP_FAILED)
+		return NULL;
+	for (size_t i = 0; !found && i < sizeof(known) / sizeof(known[0]); i++)
+		if (memmem(text, (size_t)info.st_size, known[i].symbol,
+			   strlen(known[i].symbol) + 1))
+			found = known[i].name;
+	munmap(text, (size_t)info.st_size);
+	return found;
+}
+
 int rdm_elf_read(const char *path, struct rdm_elf *elf)
 {
 	_Alignas(Elf64_Ehdr) unsigned char head[256] = { 0 };
@@ -55,6 +84,7 @@ int rdm_elf_read(const char *path, struct rdm_elf *elf)
 		elf->class = head[EI_CLASS];
 		elf->machine = ((const Elf64_Ehdr *)(const void *)head)->e_machine;
 		elf->is_dynamic = has_interpreter(fd, head, elf->class);
+		elf->sanitizer = find_sanitizer(fd);
 	}
 	close(fd);
 	return 0;

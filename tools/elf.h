@@ -13,7 +13,8 @@ struct rdm_elf {
 	char interpreter[256]; /* of a script */
 	unsigned class;        /* ELFCLASS32, ELFCLASS64 */
 	unsigned machine;
-	bool is_dynamic; /* the loader has a part in it */
+	bool is_dynamic;       /* the loader has a part in it */
+	const char *sanitizer; /* that it was built with, or NULL */
 };
 
 /* 0, or -1 with errno. */

@@ -64,32 +64,41 @@ static bool changes_privileges(const char *program)
 	       (info.st_mode & S_ISGID && info.st_gid != getegid());
 }
 
-static bool refuse(const char *program, const char *why)
+static enum rdm_fit refuse(const char *program, const char *why)
 {
 	fprintf(stderr, "rdmalloc: %s %s\n", program, why);
-	return false;
+	return RDM_FITS_NOT;
 }
 
-bool rdm_preload_fits(const char *program, const char *library)
+/* The program behind scripts. 0, or -1 with errno. */
+static int resolve(const char **program, struct rdm_elf *elf)
+{
+	static char interpreter[sizeof(elf->interpreter)];
+
+	for (unsigned i = 0; i <= SCRIPTS; i++) {
+		if (rdm_elf_read(*program, elf))
+			return -1;
+		if (!elf->is_script)
+			return 0;
+		memcpy(interpreter, elf->interpreter, sizeof(interpreter));
+		*program = interpreter;
+	}
+	errno = ELOOP;
+	return -1;
+}
+
+enum rdm_fit rdm_preload_fits(const char *program, const char *library)
 {
 	struct rdm_elf own, its;
 	char text[512];
 
-	for (unsigned i = 0;; i++) {
-		if (rdm_elf_read(program, &its)) {
-			/* It may be run all the same. */
-			if (errno == EACCES)
-				return true;
-			return refuse(program, strerror(errno));
-		}
-		if (!its.is_script || i == SCRIPTS)
-			break;
-		program = its.interpreter;
-	}
+	if (resolve(&program, &its))
+		/* What cannot be read may be run all the same. */
+		return errno == EACCES ? RDM_FITS : refuse(program, strerror(errno));
 	if (rdm_elf_read(library, &own) || !own.is_elf)
 		return refuse(library, "is no shared library: install rdmalloc again");
 	if (!its.is_elf)
-		return true;
+		return RDM_FITS;
 	if (its.class != own.class || its.machine != own.machine) {
 		snprintf(text, sizeof(text),
 			 "is a program for %s, and %s is for %s: build rdmalloc for it",
@@ -103,5 +112,10 @@ bool rdm_preload_fits(const char *program, const char *library)
 	if (changes_privileges(program))
 		return refuse(program, "is set-user-ID: the loader preloads nothing there but from "
 				       "its own directories, see ld.so(8)");
-	return true;
+	if (its.sanitizer) {
+		fprintf(stderr, "rdmalloc: %s has a malloc of %s's and runs without rdmalloc\n",
+			program, its.sanitizer);
+		return RDM_FITS_BESIDE;
+	}
+	return RDM_FITS;
 }

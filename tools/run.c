@@ -148,6 +148,7 @@ static bool find_program(const char *name, char *path, size_t size)
 static int start(char **argv)
 {
 	char library[2048], program[2048];
+	enum rdm_fit fit;
 
 	if (!rdm_preload_find(library, sizeof(library)))
 		return CANNOT_PRELOAD;
@@ -155,7 +156,8 @@ static int start(char **argv)
 		fprintf(stderr, "rdmalloc: there is no program %s\n", *argv);
 		return NOT_FOUND;
 	}
-	if (!rdm_preload_fits(program, library))
+	fit = rdm_preload_fits(program, library);
+	if (fit == RDM_FITS_NOT)
 		return CANNOT_PRELOAD;
 	if (strpbrk(library, " :")) {
 		fprintf(stderr,
@@ -163,7 +165,8 @@ static int start(char **argv)
 			library);
 		return CANNOT_PRELOAD;
 	}
-	extend("LD_PRELOAD", library, ':', true);
+	if (fit == RDM_FITS)
+		extend("LD_PRELOAD", library, ':', true);
 	execvp(*argv, argv);
 	fprintf(stderr, "rdmalloc: %s: %s\n", *argv, strerror(errno));
 	return errno == ENOENT ? NOT_FOUND : CANNOT_RUN;

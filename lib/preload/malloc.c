@@ -36,6 +36,15 @@ __thread volatile unsigned rdm_calls_under_way;
 static size_t threshold = SIZE_MAX;
 static rdm_pool *pool;
 
+/* Whether a program's malloc() comes here, and not to a library that stands before this one. */
+static bool is_first(void)
+{
+	Dl_info first, own;
+
+	return !dladdr(dlsym(RTLD_DEFAULT, "malloc"), &first) || !dladdr(&pool, &own) ||
+	       first.dli_fbase == own.dli_fbase;
+}
+
 /* After the constructors that make fork handlers, before all ordinary ones. */
 __attribute__((constructor(102))) static void open_pool(void)
 {
@@ -46,7 +55,7 @@ __attribute__((constructor(102))) static void open_pool(void)
 	pool = rdm_pool_create_plain("preload", (enum rdm_fork_policy)conf->preload_fork);
 	if (!pool)
 		return;
-	if (dlsym(RTLD_DEFAULT, "malloc") != (void *)malloc)
+	if (!is_first())
 		rdm_log(RDM_LOG_WARN,
 			"another malloc stands before rdmalloc in LD_PRELOAD: only what that one "
 			"leaves comes here, so put librdmalloc-preload.so first");
