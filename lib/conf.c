@@ -20,6 +20,13 @@ static const char *const preload_fork_words[] = { "registered", "hole", "zero", 
 static const char *const report_words[] = { "0", "1", "json", NULL };
 static const char *const log_words[] = { "silent", "error", "warn", "info", NULL };
 
+/* glibc's malloc keeps as large blocks for the next to come, and what is kept is not pinned. */
+#ifdef RDM_PRELOAD
+#define RDM_CONF_MAGAZINE "32M"
+#else
+#define RDM_CONF_MAGAZINE "4M"
+#endif
+
 /* clang-format off */
 const struct rdm_conf_key rdm_conf_keys[] = {
 	{ "reserve", RDM_CONF_SIZE, offsetof(struct rdm_conf, reserve), NULL, "0",
@@ -30,8 +37,8 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "bytes of slabs a pool can have; 0: no limit" },
 	{ "watermark", RDM_CONF_SIZE, offsetof(struct rdm_conf, watermark), NULL, "0",
 	  "bytes that a background thread keeps free in a pool's slabs; 0: it makes none" },
-	{ "magazine", RDM_CONF_SIZE, offsetof(struct rdm_conf, magazine), NULL, "4M",
-	  "bytes of free blocks that a thread may keep of a pool; 0: none" },
+	{ "magazine", RDM_CONF_SIZE, offsetof(struct rdm_conf, magazine), NULL, RDM_CONF_MAGAZINE,
+	  "bytes of free blocks that a thread may keep of a pool; 0: none; preload: 32M" },
 	{ "backing", RDM_CONF_WORD, offsetof(struct rdm_conf, backing), backing_words, "anon",
 	  "where slabs come from: anon, hugetlb, shared" },
 	{ "pages", RDM_CONF_WORD, offsetof(struct rdm_conf, pages), pages_words, "best",

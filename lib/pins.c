@@ -372,7 +372,8 @@ static bool is_spared(const char *page)
 
 static bool stays_here(const struct rdm_slab *slab, const uint16_t *pins, size_t page)
 {
-	return (everything || pins[page]) && !(spares && is_spared(page_address(slab, page)));
+	return (everything || (pins && pins[page])) &&
+	       !(spares && is_spared(page_address(slab, page)));
 }
 
 bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **run, size_t *length)

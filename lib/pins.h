@@ -57,7 +57,7 @@ struct rdm_pin_counts {
 	size_t pages;                  /* registered now, in all */
 	size_t unseen;                 /* forks with pins that nobody told us of */
 };
-void rdm_pins_count(struct rdm_pin_counts *counts);
+void rdm_pins_count(struct rdm_pin_counts *out);
 
 /* Whether anything is registered at this moment; takes no lock. */
 bool rdm_pins_exist(void);
@@ -66,7 +66,7 @@ bool rdm_pins_exist(void);
  * A thread's stack in a block: the child's C library looks at it before our handlers run, so
  * that its upper end cannot be a hole. Until the block is freed.
  */
-void rdm_pins_note_stack(void *stack, size_t length);
+void rdm_pins_note_stack(void *addr, size_t length);
 /* Whether there is any; and those in a block are none any more. */
 bool rdm_pins_have_stacks(void);
 void rdm_pins_forget_stacks(void *block, size_t length);

@@ -124,7 +124,7 @@ static char *map_what_is_possible(size_t wanted, size_t *size)
 	return base;
 }
 
-int rdm_reserve_open(size_t *size, bool inherit)
+int rdm_reserve_open(size_t *size, bool inheritable)
 {
 	char *base = map_what_is_possible(wanted_size(), size);
 	int error;
@@ -133,7 +133,7 @@ int rdm_reserve_open(size_t *size, bool inherit)
 		return ENOMEM;
 	__atomic_store_n(&rdm_reserve.base, (uintptr_t)base, __ATOMIC_RELAXED);
 	opened = *size;
-	heritable = inherit;
+	heritable = inheritable;
 	error = mark_dontfork(base, *size);
 	if (!error)
 		error = map_tables(*size);

@@ -54,8 +54,8 @@ static inline bool rdm_reserve_has(const void *p)
 	return rdm_reserve_find(p, &distance);
 }
 
-/* Makes the reserve and says how long it is; heritable: as if all were kept. 0 or an errno value. */
-int rdm_reserve_open(size_t *size, bool heritable);
+/* Makes the reserve and says how long it is; inheritable: as if all were kept. 0 or errno. */
+int rdm_reserve_open(size_t *size, bool inheritable);
 /* From now on it is there for everybody. */
 void rdm_reserve_publish(void);
 /* Undoes open; it has not been published. */

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "elf.h"
+#include "program.h"
 
 #define NAME "librdmalloc-preload.so"
 /* As deep as Linux follows scripts that are run by scripts. */
@@ -71,12 +71,12 @@ static enum rdm_fit refuse(const char *program, const char *why)
 }
 
 /* The program behind scripts. 0, or -1 with errno. */
-static int resolve(const char **program, struct rdm_elf *elf)
+static int resolve(const char **program, struct rdm_program *elf)
 {
 	static char interpreter[sizeof(elf->interpreter)];
 
 	for (unsigned i = 0; i <= SCRIPTS; i++) {
-		if (rdm_elf_read(*program, elf))
+		if (rdm_program_read(*program, elf))
 			return -1;
 		if (!elf->is_script)
 			return 0;
@@ -89,21 +89,20 @@ static int resolve(const char **program, struct rdm_elf *elf)
 
 enum rdm_fit rdm_preload_fits(const char *program, const char *library)
 {
-	struct rdm_elf own, its;
+	struct rdm_program own, its;
 	char text[512];
 
 	if (resolve(&program, &its))
 		/* What cannot be read may be run all the same. */
 		return errno == EACCES ? RDM_FITS : refuse(program, strerror(errno));
-	if (rdm_elf_read(library, &own) || !own.is_elf)
+	if (rdm_program_read(library, &own) || !own.is_elf)
 		return refuse(library, "is no shared library: install rdmalloc again");
 	if (!its.is_elf)
 		return RDM_FITS;
 	if (its.class != own.class || its.machine != own.machine) {
 		snprintf(text, sizeof(text),
 			 "is a program for %s, and %s is for %s: build rdmalloc for it",
-			 rdm_elf_machine_name(its.machine), library,
-			 rdm_elf_machine_name(own.machine));
+			 rdm_machine_name(its.machine), library, rdm_machine_name(own.machine));
 		return refuse(program, text);
 	}
 	if (!its.is_dynamic)

@@ -35,6 +35,7 @@ static bool is_harmful(int advice)
 	}
 }
 
+/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
 RDM_EXPORT int madvise(void *addr, size_t length, int advice)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -49,6 +49,7 @@ __attribute__((constructor(101))) static void find_all(void)
 	memcpy(&next.create, &symbol, sizeof(symbol));
 }
 
+/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
 RDM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
 			      void *arg)
 {
@@ -173,6 +174,7 @@ static bool forks(long number, const long arg[6])
 	return number == SYS_clone && !(arg[0] & CLONE_VM) && !arg[1];
 }
 
+/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
 RDM_EXPORT long syscall(long number, ...)
 {
 	bool bare = false;

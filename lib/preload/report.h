@@ -15,9 +15,9 @@ extern bool rdm_report_is_wanted __attribute__((visibility("hidden")));
 void rdm_report_open(void);
 
 /* Of blocks, by their usable sizes. */
-void rdm_report_served(size_t bytes);
-void rdm_report_freed(size_t bytes);
+void rdm_report_served(size_t size);
+void rdm_report_freed(size_t size);
 /* The pool could not serve a block that was large enough: the next malloc had to. */
-void rdm_report_refused(size_t bytes);
+void rdm_report_refused(size_t size);
 
 #endif

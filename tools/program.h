@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TOOLS_ELF_H
-#define RDM_TOOLS_ELF_H
+#ifndef RDM_TOOLS_PROGRAM_H
+#define RDM_TOOLS_PROGRAM_H
 
 /* What the head of a program's file says. */
 
 #include <stdbool.h>
 #include <stddef.h>
 
-struct rdm_elf {
+struct rdm_program {
 	bool is_elf;
 	bool is_script;
 	char interpreter[256]; /* of a script */
@@ -18,9 +18,9 @@ struct rdm_elf {
 };
 
 /* 0, or -1 with errno. */
-int rdm_elf_read(const char *path, struct rdm_elf *elf);
+int rdm_program_read(const char *path, struct rdm_program *elf);
 
 /* "x86-64" */
-const char *rdm_elf_machine_name(unsigned machine);
+const char *rdm_machine_name(unsigned machine);
 
 #endif
