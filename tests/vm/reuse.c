@@ -164,11 +164,13 @@ static void closed(void)
 	for (int i = 0; i < 3; i++) {
 		struct rc_device device;
 
+		T_CHECK(!t_is_out(block));
 		T_CHECK(!rc_device_open_named(&device, "rxe0"));
 		end(reg_for(device.pd, block, size, ACCESS));
-		T_CHECK(regions() == before + 1);
+		T_CHECK(regions() == before + 1 && t_is_out(block));
 		T_CHECK(!ibv_close_device(device.context));
 		T_CHECK(regions() == before);
+		T_CHECKF(!t_is_out(block), "what went with the device is taken for kept");
 	}
 	end(source);
 	free(block);
@@ -355,9 +357,10 @@ static void costs(void)
 
 static void all(void)
 {
+	/* First: what is kept of others' blocks would hide what it looks for. */
+	closed();
 	hits();
 	misses();
-	closed();
 	moved();
 	inherited();
 	beside_threads();
@@ -368,16 +371,21 @@ static void all(void)
 /* The pool may not have more memory, and does not take away what is registered. */
 static void limited(void)
 {
-	unsigned char *block = block_of(3 * T_MIB), *other = block_of(size), *large;
+	/* A slab each. */
+	unsigned char *block = block_of(4 * T_MIB), *other = block_of(size), *large;
 	struct ibv_mr *source = reg(other, size), *mr;
+	uint32_t key = end(reg(block, 4 * T_MIB));
+	volatile uintptr_t where = (uintptr_t)block;
 
-	end(reg(block, 3 * T_MIB));
 	free(block);
-	large = block_of(14 * T_MIB);
-	memset(large, 1, 14 * T_MIB);
+	large = block_of(11 * T_MIB);
+	T_CHECKF(!t_faults((void *)where, false), "memory that is registered was given back");
+	memset(large, 1, 11 * T_MIB);
 	free(large);
-	block = block_of(3 * T_MIB);
+	block = block_of(4 * T_MIB);
+	T_CHECK((uintptr_t)block == where);
 	mr = reg(block, size);
+	T_CHECK(mr->lkey == key);
 	over_the_wire(source, mr, 10);
 	end(mr);
 	end(source);
