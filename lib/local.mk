@@ -75,7 +75,7 @@ lib_librdmalloc_preload_la_SOURCES = $(LIB_SOURCES) \
 	lib/preload/report.c lib/preload/report.h \
 	lib/preload/without.h
 if HAVE_VERBS
-lib_librdmalloc_preload_la_SOURCES += lib/preload/verbs.c
+lib_librdmalloc_preload_la_SOURCES += lib/preload/reuse.c lib/preload/reuse.h lib/preload/verbs.c
 endif
 lib_librdmalloc_preload_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
 lib_librdmalloc_preload_la_CFLAGS = $(LIB_CFLAGS)

@@ -9,6 +9,7 @@
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
+#include "pins.h"
 #include "reserve.h"
 #include "state.h"
 
@@ -352,6 +353,9 @@ static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, s
 	       (*granule = rdm_bits_last(set->index.idle, 0, *granule, true)) != RDM_BITS_NONE) {
 		slab = rdm_keymap[*granule];
 		if (!slab->quarantined && set->bytes - slab->length < keep)
+			slab = NULL;
+		/* Its blocks have been freed, but a device still has them. */
+		else if (rdm_slabs_are_plain(set) && rdm_pins_any(slab->base, slab->length))
 			slab = NULL;
 	}
 	if (slab)

@@ -2,7 +2,7 @@
 /*
  * Registrations: before the real function pins anything, the pages are taken out of the
  * fork and written (pins.h). libibverbs calls some of these functions itself,
- * and comes here then, too.
+ * and comes here then, too. With mr_reuse what ends is kept for the next one (reuse.h).
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "log.h"
 #include "pins.h"
 #include "preload/preload.h"
+#include "preload/reuse.h"
 #include "reserve.h"
 
 #undef ibv_reg_mr
@@ -21,6 +22,8 @@
 /* In libibverbs, but not in its headers. */
 int ibv_dontfork_range(void *base, size_t size);
 int ibv_dofork_range(void *base, size_t size);
+/* Not in the headers of old ones. */
+void ibv_unimport_pd(struct ibv_pd *pd);
 
 /* Of this thread: libibverbs is at work for one of us, which has done what there is to do. */
 static __thread bool below __attribute__((tls_model("initial-exec")));
@@ -104,15 +107,12 @@ static bool is_bypassed(const struct wanted *w)
 	return below || !w->length || w->access & IBV_ACCESS_ON_DEMAND || !rdm_preload_is_enabled();
 }
 
-static struct ibv_mr *reg(const struct wanted *w)
+static struct ibv_mr *reg_pinned(const struct wanted *w)
 {
-	struct rdm_pin *pin;
+	struct rdm_pin *pin = rdm_pins_add(w->addr, w->length);
 	struct ibv_mr *mr;
 	int error;
 
-	if (is_bypassed(w))
-		return next_reg(w);
-	pin = rdm_pins_add(w->addr, w->length);
 	if (!pin)
 		return NULL;
 	mr = next_reg(w);
@@ -124,6 +124,69 @@ static struct ibv_mr *reg(const struct wanted *w)
 	rdm_pins_drop(pin);
 	errno = error;
 	return NULL;
+}
+
+static int dereg_pinned(struct ibv_mr *mr)
+{
+	/* First: the address is another registration's as soon as this one has ended. */
+	struct rdm_pin *pin = below ? NULL : rdm_pins_take(mr);
+	int error = next_dereg(mr);
+
+	if (pin && !error)
+		rdm_pins_drop(pin);
+	else if (pin)
+		rdm_pins_name(pin, mr);
+	return error;
+}
+
+/* What was kept and is too much, or all that is idle. False: there was nothing. */
+static bool end_kept(bool all)
+{
+	struct rdm_region *region;
+	bool any = false;
+
+	while ((region = rdm_reuse_evict(all))) {
+		int error = dereg_pinned(rdm_reuse_real(region));
+
+		if (error)
+			rdm_log(RDM_LOG_WARN,
+				"mr_reuse: a registration cannot be ended (%s): its memory stays "
+				"registered",
+				strerror(error));
+		rdm_reuse_ended(region);
+		any = true;
+	}
+	return any;
+}
+
+static struct ibv_mr *reg_anew(const struct wanted *w)
+{
+	struct ibv_mr *mr = reg_pinned(w);
+
+	if (mr || errno != ENOMEM)
+		return mr;
+	/* What is kept may be what is missing: RLIMIT_MEMLOCK, vm.max_map_count. */
+	if (end_kept(true))
+		return reg_pinned(w);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static struct ibv_mr *reg(const struct wanted *w)
+{
+	struct ibv_mr *real, *shadow;
+
+	if (is_bypassed(w))
+		return next_reg(w);
+	if (!rdm_reuse_covers(w->addr, w->length, w->iova, w->access))
+		return reg_anew(w);
+	shadow = rdm_reuse_get(w->pd, w->addr, w->length, w->access);
+	if (shadow)
+		return shadow;
+	real = reg_anew(w);
+	if (real)
+		shadow = rdm_reuse_add(real, w->access, true);
+	return shadow ? shadow : real;
 }
 
 RDM_EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access)
@@ -143,17 +206,46 @@ RDM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t
 	return reg(&(struct wanted){ REG_MR_IOVA2, pd, addr, length, iova, access });
 }
 
+static int dereg(struct ibv_mr *mr)
+{
+	int error;
+
+	if (!rdm_reuse_has(mr))
+		return dereg_pinned(mr);
+	error = rdm_reuse_put(mr);
+	end_kept(false);
+	return error;
+}
+
 RDM_EXPORT int ibv_dereg_mr(struct ibv_mr *mr)
 {
-	/* First: the address is another registration's as soon as this one has ended. */
-	struct rdm_pin *pin = below ? NULL : rdm_pins_take(mr);
-	int error = next_dereg(mr);
+	return dereg(mr);
+}
 
-	if (pin && !error)
-		rdm_pins_drop(pin);
-	else if (pin)
-		rdm_pins_name(pin, mr);
-	return error;
+/* All that is kept for it would make it busy. */
+static void end_kept_of(const struct ibv_context *context, const struct ibv_pd *pd)
+{
+	rdm_reuse_forget(context, pd);
+	end_kept(false);
+	rdm_reuse_wait(context, pd);
+}
+
+RDM_EXPORT int ibv_dealloc_pd(struct ibv_pd *pd)
+{
+	end_kept_of(NULL, pd);
+	return NEXT(ibv_dealloc_pd, ENOSYS, pd);
+}
+
+RDM_EXPORT void ibv_unimport_pd(struct ibv_pd *pd)
+{
+	end_kept_of(NULL, pd);
+	NEXT(ibv_unimport_pd, (void)0, pd);
+}
+
+RDM_EXPORT int ibv_close_device(struct ibv_context *context)
+{
+	end_kept_of(context, NULL);
+	return NEXT(ibv_close_device, -1, context);
 }
 
 static int next_rereg(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
@@ -167,12 +259,54 @@ static int next_rereg(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *add
 	return result;
 }
 
+static bool is_rereg_valid(int flags, const void *addr, size_t length, int access)
+{
+	return !(flags & ~IBV_REREG_MR_FLAGS_SUPPORTED) &&
+	       (!(flags & IBV_REREG_MR_CHANGE_TRANSLATION) || (addr && length)) &&
+	       (!access || flags & IBV_REREG_MR_CHANGE_ACCESS);
+}
+
+/* Others may have shadows of the same region, which stays what it is: this one gets another. */
+static int rereg_shadow(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
+			int access)
+{
+	bool moves = flags & IBV_REREG_MR_CHANGE_TRANSLATION;
+	struct wanted w = {
+		.function = REG_MR_IOVA2,
+		.pd = flags & IBV_REREG_MR_CHANGE_PD ? pd : mr->pd,
+		.addr = moves ? addr : mr->addr,
+		.length = moves ? length : mr->length,
+		.access = flags & IBV_REREG_MR_CHANGE_ACCESS ? (unsigned)access :
+							       rdm_reuse_access(mr),
+	};
+	struct ibv_mr *now, *real;
+
+	if (!is_rereg_valid(flags, addr, length, access)) {
+		errno = EINVAL;
+		return IBV_REREG_MR_ERR_INPUT;
+	}
+	w.iova = (uintptr_t)w.addr;
+	real = reg(&w);
+	now = real && !rdm_reuse_has(real) ? rdm_reuse_add(real, w.access, false) : real;
+	if (!now) {
+		if (real)
+			dereg_pinned(real);
+		errno = real ? ENOMEM : errno;
+		return IBV_REREG_MR_ERR_INPUT;
+	}
+	rdm_reuse_swap(mr, now);
+	dereg(now);
+	return 0;
+}
+
 RDM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr,
 			    size_t length, int access)
 {
 	struct rdm_pin *before, *after;
 	int result;
 
+	if (rdm_reuse_has(mr))
+		return rereg_shadow(mr, flags, pd, addr, length, access);
 	if (!(flags & IBV_REREG_MR_CHANGE_TRANSLATION) || !length || !rdm_preload_is_enabled())
 		return next_rereg(mr, flags, pd, addr, length, access);
 	after = rdm_pins_add(addr, length);

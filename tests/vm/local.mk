@@ -5,7 +5,7 @@
 
 if HAVE_VERBS
 vm_tests = tests/vm/smoke tests/vm/coherence tests/vm/stranger tests/vm/neighbour \
-	tests/vm/churn tests/vm/lifecycle tests/vm/preloaded
+	tests/vm/churn tests/vm/lifecycle tests/vm/preloaded tests/vm/reuse
 dist_check_SCRIPTS += tests/vm/linux-5.10 tests/vm/linux-6.1 tests/vm/linux-6.12 \
 	tests/vm/two-hosts
 endif
@@ -21,6 +21,7 @@ VM_SOURCES = tests/vm/vm.c tests/vm/vm.h
 tests_vm_smoke_SOURCES = tests/vm/smoke.c $(VM_SOURCES)
 tests_vm_coherence_SOURCES = tests/vm/coherence.c $(VM_SOURCES) $(preload_support)
 tests_vm_preloaded_SOURCES = tests/vm/preloaded.c $(VM_SOURCES) $(preload_support)
+tests_vm_reuse_SOURCES = tests/vm/reuse.c $(VM_SOURCES) $(preload_support)
 tests_vm_stranger_SOURCES = tests/vm/stranger.c $(VM_SOURCES)
 tests_vm_stranger_LDADD = $(STEP_TEST_LIBS)
 tests_vm_churn_SOURCES = tests/vm/churn.c $(VM_SOURCES)

@@ -19,30 +19,6 @@ enum { ACCESS = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REM
 
 static const size_t size = T_MIB;
 
-/* Whether VmFlags of the mapping at addr have it. */
-static bool has_flag(const void *addr, const char *flag)
-{
-	FILE *smaps = fopen("/proc/self/smaps", "r");
-	unsigned long lo, hi;
-	bool here = false, has = false;
-	char line[1024];
-
-	T_CHECK(smaps);
-	while (fgets(line, sizeof(line), smaps)) {
-		if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2)
-			here = (uintptr_t)addr >= lo && (uintptr_t)addr < hi;
-		else if (here && !strncmp(line, "VmFlags:", 8))
-			has = strstr(line, flag);
-	}
-	fclose(smaps);
-	return has;
-}
-
-static bool is_out(const void *addr)
-{
-	return has_flag(addr, " dc");
-}
-
 static struct ibv_mr *reg(const struct rc_device *device, void *addr, size_t length)
 {
 	struct ibv_mr *mr = ibv_reg_mr(device->pd, addr, length, ACCESS);
@@ -56,21 +32,21 @@ static void in_and_out(const struct rc_device *device)
 	unsigned char *block = malloc(size);
 	struct ibv_mr *whole, *half, *other;
 
-	T_CHECK(!is_out(block));
+	T_CHECK(!t_is_out(block));
 	whole = reg(device, block, size);
-	T_CHECKF(is_out(block) && is_out(block + size - 1), "a registered block is in the fork");
+	T_CHECKF(t_is_out(block) && t_is_out(block + size - 1), "a registered block is in the fork");
 	T_CHECK(probe_child_view(block, size) == PROBE_VIEW_BYTES);
 	half = reg(device, block, size / 2);
 	T_CHECK(!ibv_dereg_mr(whole));
-	T_CHECK(is_out(block));
-	T_CHECKF(!is_out(block + size - 1), "what is not registered any more is out of the fork");
+	T_CHECK(t_is_out(block));
+	T_CHECKF(!t_is_out(block + size - 1), "what is not registered any more is out of the fork");
 	T_CHECK(probe_child_view(block, size) == PROBE_VIEW_BYTES);
 	other = ibv_reg_mr_iova(device->pd, block, size, 0, ACCESS);
-	T_CHECK(!other || (is_out(block + size - 1) && !ibv_dereg_mr(other)));
+	T_CHECK(!other || (t_is_out(block + size - 1) && !ibv_dereg_mr(other)));
 	T_CHECK(!ibv_dereg_mr(half));
-	T_CHECK(!is_out(block));
+	T_CHECK(!t_is_out(block));
 	T_CHECK(!ibv_reg_mr(device->pd, block, size, -1));
-	T_CHECKF(!is_out(block), "a registration that failed took its block out of the fork");
+	T_CHECKF(!t_is_out(block), "a registration that failed took its block out of the fork");
 	free(block);
 }
 
@@ -82,9 +58,9 @@ static void moved(const struct rc_device *device)
 	int result = ibv_rereg_mr(mr, IBV_REREG_MR_CHANGE_TRANSLATION, NULL, to, size, 0);
 
 	t_say("ibv_rereg_mr: %d", result);
-	T_CHECK(is_out(result ? from : to) && !is_out(result ? to : from));
+	T_CHECK(t_is_out(result ? from : to) && !t_is_out(result ? to : from));
 	T_CHECK(!ibv_dereg_mr(mr));
-	T_CHECK(!is_out(from) && !is_out(to));
+	T_CHECK(!t_is_out(from) && !t_is_out(to));
 	free(from);
 	free(to);
 }
@@ -99,9 +75,9 @@ static void foreign(const struct rc_device *device)
 
 	T_CHECK(memory != MAP_FAILED && constant != MAP_FAILED);
 	mr = reg(device, memory, size);
-	T_CHECKF(is_out(memory) == marks, "foreign memory is %sin the fork", marks ? "" : "not ");
+	T_CHECKF(t_is_out(memory) == marks, "foreign memory is %sin the fork", marks ? "" : "not ");
 	T_CHECK(!ibv_dereg_mr(mr));
-	T_CHECK(!is_out(memory));
+	T_CHECK(!t_is_out(memory));
 	/* Read only: nobody may write to it, and nobody has to. */
 	mr = ibv_reg_mr(device->pd, constant, size, IBV_ACCESS_REMOTE_READ);
 	T_CHECK(t_is_byte(constant, size, 0));
@@ -119,13 +95,13 @@ static int child(void *arg)
 	struct ibv_mr *mr;
 
 	T_CHECK(t_pattern_check(block, size, 1) == size);
-	T_CHECK(!is_out(block));
+	T_CHECK(!t_is_out(block));
 	T_CHECK(!rc_device_open(&device));
 	mr = reg(&device, block, size);
-	T_CHECK(is_out(block));
+	T_CHECK(t_is_out(block));
 	T_CHECK(probe_child_view(block, size) == PROBE_VIEW_BYTES);
 	T_CHECK(!ibv_dereg_mr(mr));
-	T_CHECK(!is_out(block));
+	T_CHECK(!t_is_out(block));
 	T_CHECK(!rc_device_close(&device));
 	return T_PASS;
 }
@@ -137,7 +113,7 @@ static void inherited(const struct rc_device *device)
 
 	t_pattern_fill(block, size, 1);
 	t_fork_passes(child, block);
-	T_CHECK(is_out(block));
+	T_CHECK(t_is_out(block));
 	T_CHECK(!ibv_dereg_mr(mr));
 	free(block);
 }

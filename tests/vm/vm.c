@@ -131,3 +131,27 @@ size_t t_kernel_mrs(const char *device)
 	T_CHECKF(pclose(rdma) == 0, "rdma resource show mr failed");
 	return n;
 }
+
+/* Whether VmFlags of the mapping at addr have it. */
+static bool has_flag(const void *addr, const char *flag)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	unsigned long lo, hi;
+	bool here = false, has = false;
+	char line[1024];
+
+	T_CHECK(smaps);
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &lo, &hi) == 2)
+			here = (uintptr_t)addr >= lo && (uintptr_t)addr < hi;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			has = strstr(line, flag);
+	}
+	fclose(smaps);
+	return has;
+}
+
+bool t_is_out(const void *addr)
+{
+	return has_flag(addr, " dc");
+}

@@ -4,6 +4,7 @@
 
 /* What the VM tests share. They are root on a machine of their own. */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "probe.h"
@@ -29,5 +30,8 @@ void t_wire_close(struct t_wire *wire);
 
 /* Memory regions on a device, of this process and any other, as the kernel counts them. */
 size_t t_kernel_mrs(const char *device);
+
+/* Whether children do not inherit the mapping at this address. */
+bool t_is_out(const void *addr);
 
 #endif
