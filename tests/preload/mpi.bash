@@ -47,6 +47,11 @@ mpi_compile() {
 # More options for mpirun.
 mpi_options=()
 
+# Messages through UCX. A plugin that nobody needs costs time in the VM, where
+# opening all of them takes longer than the messages.
+openmpi_ucx_only=(--mca pml ucx --mca btl self --mca coll basic,libnbc --mca osc ucx
+	--mca io ompio --mca op ^avx)
+
 # mpi_run MPI RANKS [VARIABLE=VALUE...] -- PROGRAM...: the variables are the ranks' only.
 # One that hangs is ended after a time that none needs.
 mpi_run() {
