@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Usage: mpi_exchange [ROUNDS [MAX_BYTES [childless]]]
+ * Usage: mpi_exchange [ROUNDS [MAX_BYTES [childless|few]...]]
  *
  * Every rank exchanges messages of 1 byte to MAX_BYTES with both of its neighbours,
  * then sends back what it got out of the very same memory; while the messages fly it
@@ -8,6 +8,7 @@
  * size and round, and is checked byte for byte. A child of fork() checks what it
  * inherited, writes over all of it and allocates; some live on while the parent
  * overwrites and exchanges, and must still see what was there when they were born.
+ * "few" is every other size only.
  */
 #include <errno.h>
 #include <mpi.h>
@@ -440,8 +441,12 @@ int main(int argc, char **argv)
 	size_t max = argc > 2 ? strtoul(argv[2], NULL, 10) : sizes[SIZES - 1];
 	struct step step = { 0 };
 	unsigned long counts[2], total[2];
+	int few = 0;
 
-	childless = argc > 3 && strcmp(argv[3], "childless") == 0;
+	for (int i = 3; i < argc; i++) {
+		childless |= strcmp(argv[i], "childless") == 0;
+		few |= strcmp(argv[i], "few") == 0;
+	}
 	MPI_Init(&argc, &argv);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &ranks);
@@ -449,8 +454,10 @@ int main(int argc, char **argv)
 		/* Not in order, so that what is kept meets other sizes; 5 and SIZES have
 		 * no common divisor. */
 		for (unsigned n = 0; n < SIZES; n++) {
-			step.size = sizes[n * 5 % SIZES];
-			if (step.size <= max)
+			unsigned i = n * 5 % SIZES;
+
+			step.size = sizes[i];
+			if (step.size <= max && !(few && i % 2))
 				run_step(&step, n);
 		}
 	for (int way = 0; way < WAYS; way++) {
