@@ -11,7 +11,6 @@
 #include "conf.h"
 #include "gate.h"
 #include "log.h"
-#include "meta.h"
 #include "pins.h"
 #include "pool.h"
 #include "quiesce.h"
@@ -185,19 +184,16 @@ static __thread bool registering;
 
 static void register_handlers(void)
 {
-	void *first;
 	int error;
 
 	registering = true;
 
 	rdm_background_open();
+	/* Its key has to be older than jemalloc's. */
 	error = rdm_caches_open();
-	/* The first allocation starts jemalloc. */
-	first = rdm_meta_alloc(1);
-	rdm_meta_free(first);
 	if (!error)
 		error = pthread_atfork(prefork, postfork_parent, postfork_child);
-	if (error || !first)
+	if (error)
 		rdm_die("no memory to register fork handlers, or no thread-specific key left");
 }
 

@@ -44,7 +44,8 @@ void rdm_je_priv_je_tsd_postfork_child(void *tsd);
 
 static void on_list(void (*call)(void *tsd))
 {
-	if (!rdm_ablated(RDM_ABLATE_THREADS))
+	/* Without a visitor jemalloc has not started, and has no list. */
+	if (atomic_load(&gate.next) && !rdm_ablated(RDM_ABLATE_THREADS))
 		call(rdm_je_priv_je_tsd_tls);
 }
 

@@ -186,11 +186,11 @@ struct rdm_pool *rdm_pool_create_plain(const char *name, enum rdm_fork_policy fo
 {
 	const struct rdm_pool_config config = { .name = name, .fork = fork };
 	struct rdm_pool *pool;
-	int error;
+	int error = 0;
 
 	if (!rdm_quiesce_enter("rdm_pool_create_plain"))
 		return NULL;
-	pool = create(&config, true, &error);
+	pool = pools ? pools : create(&config, true, &error);
 	return rdm_quiesce_leave(error) ? NULL : pool;
 }
 

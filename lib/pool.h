@@ -56,7 +56,8 @@ int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned g
 		  unsigned attempt);
 
 /*
- * A pool of plain memory, see prepare.h. RDM_FORK_DEFAULT: it is heritable. NULL with errno.
+ * The process's one pool of plain memory, see prepare.h, made by the first call.
+ * RDM_FORK_DEFAULT: it is heritable. NULL with errno.
  */
 struct rdm_pool *rdm_pool_create_plain(const char *name, enum rdm_fork_policy fork);
 

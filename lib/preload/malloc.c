@@ -32,45 +32,64 @@
 
 __thread volatile unsigned rdm_calls_under_way;
 
-/* Nothing is as large until there is a pool. */
-static size_t threshold = SIZE_MAX;
-static rdm_pool *pool;
+/* Nothing is as large before the constructor, or where there is no pool. */
+static _Atomic size_t threshold = SIZE_MAX;
+static _Atomic(rdm_pool *) opened;
 
 /* Whether a program's malloc() comes here, and not to a library that stands before this one. */
 static bool is_first(void)
 {
 	Dl_info first, own;
 
-	return !dladdr(dlsym(RTLD_DEFAULT, "malloc"), &first) || !dladdr(&pool, &own) ||
+	return !dladdr(dlsym(RTLD_DEFAULT, "malloc"), &first) || !dladdr(&opened, &own) ||
 	       first.dli_fbase == own.dli_fbase;
 }
 
 /* After the constructors that make fork handlers, before all ordinary ones. */
-__attribute__((constructor(102))) static void open_pool(void)
+__attribute__((constructor(102))) static void start(void)
 {
 	const struct rdm_conf *conf = rdm_conf();
 
 	if (!conf->enabled)
-		return;
-	pool = rdm_pool_create_plain("preload", (enum rdm_fork_policy)conf->preload_fork);
-	if (!pool)
 		return;
 	if (!is_first())
 		rdm_log(RDM_LOG_WARN,
 			"another malloc stands before rdmalloc in LD_PRELOAD: only what that one "
 			"leaves comes here, so put librdmalloc-preload.so first");
 	rdm_report_open();
-	threshold = conf->threshold;
+	atomic_store(&threshold, conf->threshold);
+}
+
+/* When it is needed first: many programs have no large blocks, and end at once. */
+__attribute__((noinline)) static rdm_pool *open_pool(void)
+{
+	const struct rdm_conf *conf = rdm_conf();
+	rdm_pool *pool = NULL;
+
+	if (conf->enabled)
+		pool = rdm_pool_create_plain("preload", (enum rdm_fork_policy)conf->preload_fork);
+	if (pool)
+		atomic_store_explicit(&opened, pool, memory_order_release);
+	else
+		atomic_store(&threshold, SIZE_MAX);
+	return pool;
+}
+
+static rdm_pool *get_pool(void)
+{
+	rdm_pool *pool = atomic_load_explicit(&opened, memory_order_acquire);
+
+	return pool ? pool : open_pool();
 }
 
 bool rdm_preload_is_enabled(void)
 {
-	return pool != NULL;
+	return get_pool() != NULL;
 }
 
-rdm_pool *rdm_preload_pool(void)
+static bool is_large(size_t size)
 {
-	return pool;
+	return size >= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 static bool is_ours(const void *ptr)
@@ -79,7 +98,7 @@ static bool is_ours(const void *ptr)
 }
 
 /* The child of a pool that is no heritage has only the next malloc. */
-static bool is_closed(void)
+static bool is_closed(const rdm_pool *pool)
 {
 	return atomic_load_explicit(&pool->inherited, memory_order_relaxed);
 }
@@ -92,18 +111,24 @@ static void count(const void *block, size_t size)
 		rdm_report_refused(size);
 }
 
+static void *allocate(rdm_pool *pool, size_t alignment, size_t size)
+{
+	return alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
+				       rdm_aligned_alloc(pool, alignment, size);
+}
+
 void *rdm_preload_alloc(size_t alignment, size_t size)
 {
 	int saved = errno;
+	rdm_pool *pool;
 	void *block;
 
-	/* A registrar's own, while a slab of another pool is made. */
-	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
-	    is_closed())
+	/* libc's own, while the pool or a slab is made. */
+	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
 		return NULL;
 	rdm_call_begins();
-	block = alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
-					rdm_aligned_alloc(pool, alignment, size);
+	pool = get_pool();
+	block = pool && !is_closed(pool) ? allocate(pool, alignment, size) : NULL;
 	rdm_call_ends();
 	if (UNLIKELY(rdm_report_is_wanted))
 		count(block, size);
@@ -121,7 +146,7 @@ __attribute__((noinline)) static void *malloc_large(size_t size)
 
 RDM_EXPORT void *malloc(size_t size)
 {
-	return UNLIKELY(size >= threshold) ? malloc_large(size) : rdm_next.malloc(size);
+	return UNLIKELY(is_large(size)) ? malloc_large(size) : rdm_next.malloc(size);
 }
 
 __attribute__((noinline)) static void free_ours(void *ptr)
@@ -156,7 +181,7 @@ RDM_EXPORT void *calloc(size_t nmemb, size_t size)
 	size_t bytes;
 	void *block;
 
-	if (__builtin_mul_overflow(nmemb, size, &bytes) || bytes < threshold)
+	if (__builtin_mul_overflow(nmemb, size, &bytes) || !is_large(bytes))
 		return rdm_next.calloc(nmemb, size);
 	block = rdm_preload_alloc(1, bytes);
 	return block ? zeroed(block, bytes) : rdm_next.calloc(nmemb, size);
@@ -164,7 +189,7 @@ RDM_EXPORT void *calloc(size_t nmemb, size_t size)
 
 static void *aligned(size_t alignment, size_t size)
 {
-	void *block = size >= threshold ? rdm_preload_alloc(alignment, size) : NULL;
+	void *block = is_large(size) ? rdm_preload_alloc(alignment, size) : NULL;
 
 	return block ? block : rdm_next.memalign(alignment, size);
 }
@@ -183,11 +208,13 @@ static void *move(void *ptr, size_t old, size_t size)
 
 static void *realloc_ours(void *ptr, size_t size)
 {
+	rdm_pool *pool = atomic_load_explicit(&opened, memory_order_acquire);
 	int saved = errno;
 	void *block;
 	size_t old;
 
-	if (size < threshold || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() || is_closed())
+	if (!is_large(size) || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
+	    is_closed(pool))
 		return move(ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
 	rdm_call_begins();
@@ -214,7 +241,7 @@ RDM_EXPORT void *realloc(void *ptr, size_t size)
 		free_ours(ptr);
 		return NULL;
 	}
-	if (size < threshold && !rdm_next_is_early(ptr))
+	if (!is_large(size) && !rdm_next_is_early(ptr))
 		return rdm_next.realloc(ptr, size);
 	return move(ptr, rdm_next_usable_size(ptr), size);
 }

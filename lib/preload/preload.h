@@ -13,13 +13,10 @@
 
 #define RDM_EXPORT __attribute__((visibility("default")))
 
-/* False: RDMALLOC_CONF=enabled:false, or there is no pool. */
+/* False: RDMALLOC_CONF=enabled:false, or there can be no pool. */
 bool rdm_preload_is_enabled(void);
 
 /* A block of the pool, or NULL with errno as it was. Alignment is a power of two. */
 void *rdm_preload_alloc(size_t alignment, size_t size);
-
-/* The pool, or NULL. */
-struct rdm_pool *rdm_preload_pool(void);
 
 #endif
