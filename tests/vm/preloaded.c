@@ -34,7 +34,8 @@ static void in_and_out(const struct rc_device *device)
 
 	T_CHECK(!t_is_out(block));
 	whole = reg(device, block, size);
-	T_CHECKF(t_is_out(block) && t_is_out(block + size - 1), "a registered block is in the fork");
+	T_CHECKF(t_is_out(block) && t_is_out(block + size - 1),
+		 "a registered block is in the fork");
 	T_CHECK(probe_child_view(block, size) == PROBE_VIEW_BYTES);
 	half = reg(device, block, size / 2);
 	T_CHECK(!ibv_dereg_mr(whole));
@@ -67,8 +68,8 @@ static void moved(const struct rc_device *device)
 
 static void foreign(const struct rc_device *device)
 {
-	unsigned char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *memory =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unsigned char *constant = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	bool marks = ibv_is_fork_initialized() == IBV_FORK_ENABLED || getenv("RDMAV_FORK_SAFE");
 	struct ibv_mr *mr;
