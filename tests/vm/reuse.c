@@ -3,7 +3,7 @@
  * RDMALLOC_CONF=mr_reuse:true: what a program has registered and ended answers its next
  * registration, with the same rights in the same protection domain, and is in nobody's
  * way: not of a protection domain's end, nor of the memory that may be locked, nor of children.
- * Regions are counted by the kernel. Arguments: none, limit, or memlock.
+ * Regions are counted by the kernel. Arguments: none, reserve, or memlock.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -365,7 +365,7 @@ static void all(void)
 	costs();
 }
 
-/* The pool may not have more memory, and does not take away what is registered. */
+/* The pool has no more addresses, and does not take away what is registered. */
 static void limited(void)
 {
 	/* The first has a slab of its own, and the large one finds no room. */
@@ -420,7 +420,7 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} cases[] = {
 		{ "all", "mr_reuse:true", all },
-		{ "limit", "mr_reuse:true,limit:16M", limited },
+		{ "reserve", "mr_reuse:true,reserve:16M", limited },
 		{ "memlock", "mr_reuse:true", locked },
 	};
 	const char *name = argc == 2 ? argv[1] : "all";
