@@ -24,7 +24,7 @@
  * Windows outlive no region that they are bound to, and what is based on zero or on demand
  * has no addresses to compare.
  */
-#define RIGHTS                                                                   \
+#define RIGHTS                                                                       \
 	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ | \
 	 IBV_ACCESS_REMOTE_ATOMIC | IBV_ACCESS_RELAXED_ORDERING)
 

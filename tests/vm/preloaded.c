@@ -34,7 +34,8 @@ static void in_and_out(const struct rc_device *device)
 
 	T_CHECK(!t_is_out(block));
 	whole = reg(device, block, size);
-	T_CHECKF(t_is_out(block) && t_is_out(block + size - 1), "a registered block is in the fork");
+	T_CHECKF(t_is_out(block) && t_is_out(block + size - 1),
+		 "a registered block is in the fork");
 	T_CHECK(probe_child_view(block, size) == PROBE_VIEW_BYTES);
 	half = reg(device, block, size / 2);
 	T_CHECK(!ibv_dereg_mr(whole));
