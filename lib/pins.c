@@ -2,14 +2,10 @@
 #include "pins.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "ablate.h"
 #include "clock.h"
@@ -18,6 +14,7 @@
 #include "keymap.h"
 #include "log.h"
 #include "meta.h"
+#include "present.h"
 #include "state.h"
 
 #define BUCKETS 4096
@@ -458,24 +455,6 @@ static void spare_stacks(void)
 		rdm_pins_spare(stack->end - 1);
 }
 
-/* What the kernel says that this process has pinned, in pages; 0 when it does not say. */
-static size_t pinned_pages(void)
-{
-	static const char name[] = "\nVmPin:";
-	char text[4096];
-	const char *line;
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
-	ssize_t got;
-
-	if (fd < 0)
-		return 0;
-	got = syscall(SYS_read, fd, text, sizeof(text) - 1);
-	syscall(SYS_close, fd);
-	text[got > 0 ? got : 0] = '\0';
-	line = strstr(text, name);
-	return line ? strtoul(line + sizeof(name) - 1, NULL, 10) * 1024 >> rdm_state.page_shift : 0;
-}
-
 bool rdm_pins_exist(void)
 {
 	return __atomic_load_n(&counts.pages, __ATOMIC_RELAXED) != 0;
@@ -535,7 +514,7 @@ static void take_out(const struct rdm_slab *slab)
 void rdm_pins_prefork_set(struct rdm_slab_set *set)
 {
 	const struct rdm_slab *slab;
-	size_t pinned = pinned_pages();
+	size_t pinned = rdm_present_pinned();
 
 	spare_stacks();
 	everything = pinned > counts.pages + pages_dropped_lately();

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -46,4 +48,21 @@ size_t rdm_present_run(int fd, const char *from, const char *end, bool *present)
 		run++;
 	length = ((page + run) << shift) - (uintptr_t)from;
 	return length < (size_t)(end - from) ? length : (size_t)(end - from);
+}
+
+size_t rdm_present_pinned(void)
+{
+	static const char name[] = "\nVmPin:";
+	char text[4096];
+	const char *line;
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
+	ssize_t got;
+
+	if (fd < 0)
+		return 0;
+	got = syscall(SYS_read, fd, text, sizeof(text) - 1);
+	syscall(SYS_close, fd);
+	text[got > 0 ? got : 0] = '\0';
+	line = strstr(text, name);
+	return line ? strtoul(line + sizeof(name) - 1, NULL, 10) * 1024 >> rdm_state.page_shift : 0;
 }

@@ -3,7 +3,8 @@
 #define RDM_PRESENT_H
 
 /*
- * Which pages of this process there are, without making them: in memory or swapped out.
+ * What the kernel says of this process's pages: which there are, in memory or swapped out,
+ * without making them; and how many are pinned.
  * Called while fork() runs: no lock, no allocation.
  */
 
@@ -16,5 +17,8 @@ void rdm_present_close(int fd);
 
 /* How far the pages from `from` on are all present, or all absent, up to `end`. */
 size_t rdm_present_run(int fd, const char *from, const char *end, bool *present);
+
+/* Pages that are pinned, by whomever (VmPin); 0 where the kernel does not say. */
+size_t rdm_present_pinned(void);
 
 #endif
