@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -36,13 +37,24 @@ __thread volatile unsigned rdm_calls_under_way;
 static _Atomic size_t threshold = SIZE_MAX;
 static _Atomic(rdm_pool *) opened;
 
-/* Whether a program's malloc() comes here, and not to a library that stands before this one. */
-static bool is_first(void)
+/* What contains an address, or NULL. */
+static const void *object_of(const void *addr)
 {
-	Dl_info first, own;
+	Dl_info info;
 
-	return !dladdr(dlsym(RTLD_DEFAULT, "malloc"), &first) || !dladdr(&opened, &own) ||
-	       first.dli_fbase == own.dli_fbase;
+	return dladdr(addr, &info) ? info.dli_fbase : NULL;
+}
+
+/*
+ * Whether a library with a malloc stands before this one. A program that takes malloc's
+ * address may be where it is found, too.
+ */
+static bool is_behind(void)
+{
+	const void *found = object_of(dlsym(RTLD_DEFAULT, "malloc"));
+
+	return found && found != object_of(&opened) &&
+	       found != object_of((const void *)getauxval(AT_ENTRY));
 }
 
 /* After the constructors that make fork handlers, before all ordinary ones. */
@@ -52,7 +64,7 @@ __attribute__((constructor(102))) static void start(void)
 
 	if (!conf->enabled)
 		return;
-	if (!is_first())
+	if (is_behind())
 		rdm_log(RDM_LOG_WARN,
 			"another malloc stands before rdmalloc in LD_PRELOAD: only what that one "
 			"leaves comes here, so put librdmalloc-preload.so first");
