@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Under the preload a program forks for hours: thousands of times while threads allocate and
- * register, children of children, and nothing hangs, grows or is left open.
+ * register, children of children, and nothing hangs, grows or is left open. RDM_TEST_FULL: ten thousand times.
  */
 #include "start.h"
 
@@ -14,7 +14,7 @@
 
 enum { THREADS = 8 };
 
-static _Atomic(bool) stop;
+static _Atomic(bool) stop, registers;
 
 static void *work(void *arg)
 {
@@ -29,7 +29,7 @@ static void *work(void *arg)
 		kept[i] = malloc(size);
 		T_CHECK(kept[i]);
 		kept[i][size - 1] = 1;
-		if (size >= 16384 && !t_below(&rng, 8)) {
+		if (registers && size >= 16384 && !t_below(&rng, 8)) {
 			t_dontfork(kept[i], size);
 			kept[i][0] = 2;
 			t_dofork(kept[i], size);
@@ -66,11 +66,13 @@ static void one_fork(void)
 	T_CHECKF(!status, "a child ended with %#x", status);
 }
 
-static void many(unsigned forks)
+static void many(unsigned forks, bool with_registrations)
 {
 	pthread_t thread[THREADS];
 	size_t rss = 0, vmas = 0, fds = t_fds();
 
+	stop = false;
+	registers = with_registrations;
 	for (uintptr_t i = 0; i < THREADS; i++)
 		T_CHECK(!pthread_create(&thread[i], NULL, work, (void *)(i + 1)));
 	for (unsigned i = 0; i < forks; i++) {
@@ -100,7 +102,6 @@ static int generation(unsigned left)
 	pid_t pid;
 
 	T_CHECK(block);
-	t_watchdog(120);
 	t_pattern_fill(block, 65536, left);
 	t_dontfork(block, 65536);
 	if (!left)
@@ -122,10 +123,15 @@ static int generation(unsigned left)
 int main(int argc, char **argv)
 {
 	bool quick = t_quick();
+	/* Four minutes. */
+	bool full = getenv("RDM_TEST_FULL");
 
 	(void)argc;
 	t_preload(argv, false, NULL);
-	many(quick ? 500 : 10000);
+	many(full ? 10000 : quick ? 200 : 1000, false);
+	many(full ? 500 : quick ? 20 : 100, true);
+	/* It starts again in no child: the first one waits for them all. */
+	t_watchdog(300);
 	T_CHECKF(!generation(quick ? 100 : 1000), "a child of a child failed");
 	return T_PASS;
 }
