@@ -70,10 +70,20 @@ static char *page_address(const struct rdm_slab *slab, size_t page)
 	return slab->base + (page << rdm_state.page_shift);
 }
 
+/* The next address in the reserve, from `at` on; `end` may be far beyond any memory. */
+static char *enter_reserve(char *at, const char *end)
+{
+	char *base = (char *)rdm_reserve.base;
+
+	if (rdm_reserve_has(at))
+		return at;
+	return at < base && base < end && rdm_reserve_size() ? base : (char *)(uintptr_t)end;
+}
+
 /* Goes on at *at; false at the end. */
 static bool next_part(char **at, const char *end, struct part *part)
 {
-	while (*at < end) {
+	while (*at < end && (*at = enter_reserve(*at, end)) < end) {
 		struct rdm_slab *slab = rdm_keymap_slab(*at);
 		const char *last = end - 1;
 

@@ -285,7 +285,8 @@ void rdm_prepare_touch(void *addr, size_t length)
 	char *start = (char *)((uintptr_t)addr & ~(page - 1));
 	const char *end = (char *)addr + length;
 
-	if (rdm_ablated(RDM_ABLATE_WRITE))
+	/* Nobody can pin more than there is: do not look for it page by page. */
+	if (rdm_ablated(RDM_ABLATE_WRITE) || length / page > (size_t)sysconf(_SC_PHYS_PAGES))
 		return;
 	length = ((size_t)(end - start) + page - 1) & ~(page - 1);
 	if (rdm_kernel_advise(start, length, MADV_POPULATE_WRITE) && errno == EINVAL)

@@ -115,7 +115,8 @@ program_result() {
 		grep -E 'Found |tests completed|Node\(s\) with error|Ax-b|^Success|_N=|Errors=|residual=' hpccoutf.txt
 		;;
 	scalapack) sed -E 's/^((WALL|CPU)( +[0-9]+){6}) +[0-9.]+ +[0-9.]+/\1/' ;;
-	netpipe) grep Integrity ;;
+	# Ranks say their names in the midst of a line.
+	netpipe) grep -oE '[0-9]+ bytes +[0-9]+ times|Integrity check [a-z]+' ;;
 	numpy) cat ;;
 	esac
 }

@@ -84,6 +84,9 @@ static void foreign(const struct rc_device *device)
 	T_CHECK(t_is_byte(constant, size, 0));
 	T_CHECK(!mr || !ibv_dereg_mr(mr));
 	T_CHECK(!ibv_reg_mr(device->pd, (void *)(uintptr_t)0x1000, size, ACCESS));
+	/* Nonsense must not keep anybody busy. */
+	T_CHECK(!ibv_reg_mr(device->pd, memory, SIZE_MAX / 2, ACCESS));
+	T_CHECK(!ibv_reg_mr(device->pd, memory, SIZE_MAX - 1, ACCESS));
 	munmap(memory, size);
 	munmap(constant, size);
 }
