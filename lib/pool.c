@@ -155,7 +155,9 @@ static struct rdm_pool *create(const struct rdm_pool_config *config, bool plain,
 
 	*error = ENOMEM;
 	if (!pool) {
-		rdm_log(RDM_LOG_ERROR, "rdm_pool_create: no memory for the pool's own record");
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_create: no memory for the pool's own record: see RLIMIT_AS (ulimit -v) "
+			"and the cgroup's memory.max");
 		return NULL;
 	}
 	*error = 0;
