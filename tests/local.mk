@@ -205,7 +205,12 @@ AM_TESTS_ENVIRONMENT = \
 dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
-dist_check_SCRIPTS += tests/preload/run tests/preload/programs/run
+dist_check_SCRIPTS += tests/preload/programs/run
+if COMMAND_ENABLED
+dist_check_SCRIPTS += tests/preload/run
+else
+EXTRA_DIST += tests/preload/run
+endif
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \
 	tests/preload/programs/git \

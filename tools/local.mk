@@ -2,8 +2,11 @@
 bin_PROGRAMS += tools/rdmalloc
 tools_rdmalloc_SOURCES = \
 	tools/main.c \
+	tools/output.c tools/output.h \
 	tools/preload.c tools/preload.h \
 	tools/program.c tools/program.h \
 	tools/run.c tools/run.h
-tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) -DRDM_LIBDIR='"$(libdir)"'
-tools_rdmalloc_LDADD =
+tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
+	-DRDM_LIBDIR='"$(libdir)"'
+tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \
+	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)

@@ -36,7 +36,8 @@ bool rdm_preload_find(char *path, size_t size)
 	self[length > 0 ? length : 0] = '\0';
 	if (strrchr(self, '/')) {
 		*strrchr(self, '/') = '\0';
-		snprintf(path, size, "%s/../lib/.libs/" NAME, self);
+		/* Where libtool keeps both of them. */
+		snprintf(path, size, "%s/../../lib/.libs/" NAME, self);
 		if (is_there(path))
 			return true;
 		snprintf(path, size, "%s/../lib/" NAME, self);

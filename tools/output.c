@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "output.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BAR_WIDTH 40
+#define BAR_AFTER_S 2
+
+static bool has_colours(FILE *out)
+{
+	const char *term = getenv("TERM");
+	const char *no_color = getenv("NO_COLOR");
+
+	return isatty(fileno(out)) && term && *term && strcmp(term, "dumb") != 0 &&
+	       !(no_color && *no_color);
+}
+
+void rdm_print(FILE *out, enum rdm_colour colour, const char *format, ...)
+{
+	bool coloured = colour != RDM_PLAIN && has_colours(out);
+	va_list arguments;
+
+	if (coloured)
+		fprintf(out, "\033[%dm", colour);
+	va_start(arguments, format);
+	vfprintf(out, format, arguments);
+	va_end(arguments);
+	if (coloured)
+		fputs("\033[m", out);
+}
+
+int rdm_print_json(json_t *value)
+{
+	size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
+	int status = json_dumpf(value, stdout, flags);
+
+	json_decref(value);
+	if (!status && putchar('\n') != EOF && !fflush(stdout))
+		return 0;
+	fprintf(stderr, "rdmalloc: writing JSON: %s\n", strerror(errno));
+	return -1;
+}
+
+void rdm_bar_begin(struct rdm_bar *bar, const char *what)
+{
+	bar->what = what;
+	bar->shown = false;
+	clock_gettime(CLOCK_MONOTONIC, &bar->began);
+}
+
+void rdm_bar_step(struct rdm_bar *bar, size_t done, size_t of)
+{
+	struct timespec now;
+	int filled = of ? (int)(done * BAR_WIDTH / of) : 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!isatty(STDERR_FILENO) || now.tv_sec - bar->began.tv_sec <= BAR_AFTER_S)
+		return;
+	bar->shown = true;
+	fprintf(stderr, "\r%s [%.*s%*s] %zu/%zu", bar->what, filled,
+		"########################################", BAR_WIDTH - filled, "", done, of);
+}
+
+void rdm_bar_end(struct rdm_bar *bar)
+{
+	if (bar->shown)
+		fputs("\r\033[K", stderr);
+}
