@@ -7,10 +7,11 @@
 #include "support.h"
 
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { THREADS = 8, BLOCK = 20480, BLOCKS = 64 };
+enum { THREADS = 8, BLOCK = 20480, BLOCKS = 64, STACK = 256 << 10 };
 
 struct rdm_slab_set;
 
@@ -41,17 +42,6 @@ static void *use(void *pool)
 	return NULL;
 }
 
-/* More stacks than libc keeps: those that threads of the parent had are unmapped. */
-static void start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
-{
-	pthread_attr_t attributes;
-
-	T_CHECK(!pthread_attr_init(&attributes));
-	T_CHECK(!pthread_attr_setstacksize(&attributes, 16 * T_MIB));
-	T_CHECK(!pthread_create(thread, &attributes, fn, arg));
-	T_CHECK(!pthread_attr_destroy(&attributes));
-}
-
 static void use_in_threads(rdm_pool *pool)
 {
 	pthread_t thread[THREADS];
@@ -60,7 +50,7 @@ static void use_in_threads(rdm_pool *pool)
 	if (T_TSAN)
 		return;
 	for (unsigned i = 0; i < THREADS; i++)
-		start(&thread[i], use, pool);
+		T_CHECK(!pthread_create(&thread[i], NULL, use, pool));
 	for (unsigned i = 0; i < THREADS; i++)
 		T_CHECK(!pthread_join(thread[i], NULL));
 }
@@ -112,6 +102,14 @@ static void fork_in_the_midst(void)
 
 static struct t_event started, go_on;
 static atomic_uint alive;
+static char *stacks;
+
+/* Whoever still looks for the threads' parts of jemalloc dies. */
+static int child_without_stacks(void *pool)
+{
+	T_CHECK(!mprotect(stacks, THREADS * STACK, PROT_NONE));
+	return child(pool);
+}
 
 static void *live(void *pool)
 {
@@ -122,6 +120,16 @@ static void *live(void *pool)
 	return NULL;
 }
 
+static void start(pthread_t *thread, void *stack, void *pool)
+{
+	pthread_attr_t attributes;
+
+	T_CHECK(!pthread_attr_init(&attributes));
+	T_CHECK(!pthread_attr_setstack(&attributes, stack, STACK));
+	T_CHECK(!pthread_create(thread, &attributes, live, pool));
+	T_CHECK(!pthread_attr_destroy(&attributes));
+}
+
 static void leave_threads_behind(void)
 {
 	rdm_pool *pool = t_pool("behind", 0, RDM_FORK_HOLE, 0, 0);
@@ -129,14 +137,18 @@ static void leave_threads_behind(void)
 
 	t_event_init(&started);
 	t_event_init(&go_on);
+	stacks = mmap(NULL, THREADS * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	T_CHECK(stacks != MAP_FAILED);
 	for (unsigned i = 0; i < THREADS; i++)
-		start(&thread[i], live, pool);
+		start(&thread[i], stacks + i * STACK, pool);
 	T_CHECK(t_event_wait(&started, -1));
-	t_fork_passes(child, pool);
+	t_fork_passes(child_without_stacks, pool);
 	for (unsigned i = 0; i < THREADS; i++)
 		t_event_set(&go_on);
 	for (unsigned i = 0; i < THREADS; i++)
 		T_CHECK(!pthread_join(thread[i], NULL));
+	T_CHECK(!munmap(stacks, THREADS * STACK));
 	T_CHECK(!rdm_pool_destroy(pool));
 }
 
