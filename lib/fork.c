@@ -10,6 +10,7 @@
 #include "caches.h"
 #include "conf.h"
 #include "gate.h"
+#include "interrupted.h"
 #include "log.h"
 #include "pins.h"
 #include "pool.h"
@@ -121,8 +122,6 @@ static void postfork_child(void)
 	rdm_quiesce_postfork();
 }
 
-#define BARE_TRIES 1000
-
 /* A heritable pool is the only one there is, and it stays. */
 static struct rdm_slab_set *heritable_set(void)
 {
@@ -148,7 +147,7 @@ bool rdm_fork_bare_prefork(const void *stack)
 	if (!set || !rdm_pins_exist())
 		return false;
 	for (unsigned i = 0; !try_locks(set); i++) {
-		if (i == BARE_TRIES) {
+		if (i >= RDM_LOCK_TRIES && rdm_call_is_interrupted()) {
 			rdm_log(RDM_LOG_WARN,
 				"a process is made in a signal handler that interrupted rdmalloc: it "
 				"gets holes where memory is registered");
@@ -187,7 +186,6 @@ static void register_handlers(void)
 	int error;
 
 	registering = true;
-
 	rdm_background_open();
 	/* Its key has to be older than jemalloc's. */
 	error = rdm_caches_open();
