@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { THREADS = 8, BLOCK = 20480, BLOCKS = 64, STACK = 256 << 10 };
+enum { THREADS = 8, BLOCK = 20480, BLOCKS = 64, STACK = 1 << 20 };
 
 struct rdm_slab_set;
 
