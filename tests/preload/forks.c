@@ -127,7 +127,8 @@ int main(int argc, char **argv)
 	bool full = getenv("RDM_TEST_FULL");
 
 	(void)argc;
-	t_preload(argv, false, NULL);
+	/* What threads keep must not hide what is lost. */
+	t_preload(argv, false, "magazine:1M");
 	many(full ? 10000 : quick ? 200 : 1000, false);
 	many(full ? 500 : quick ? 20 : 100, true);
 	/* It starts again in no child: the first one waits for them all. */
