@@ -94,7 +94,6 @@ static int release(struct t_rng *rng, struct shadow_block *block)
 static int resize(struct t_rng *rng, struct shadow_block *block)
 {
 	size_t size = random_size(rng), kept = size < block->size ? size : block->size;
-	struct shadow_block old = *block;
 	void *p;
 
 	shadow_verify(block, block->size);
@@ -102,8 +101,8 @@ static int resize(struct t_rng *rng, struct shadow_block *block)
 	live_bytes -= block->usable;
 	p = rdm_realloc(t_below(rng, 2) ? NULL : shadow_pools[block->pool].pool, block->addr, size);
 	T_CHECKF(p, "no realloc to %zu: %s", size, strerror(errno));
-	old.addr = p;
-	shadow_verify(&old, kept);
+	block->addr = p;
+	shadow_verify(block, kept);
 	block->id = next_id++;
 	block->aligned = false;
 	shadow_adopt(block, p, size, 0);
