@@ -10,7 +10,6 @@
 #include "checks/check.h"
 #include "output.h"
 
-#define COLUMNS 80
 #define INDENT 25
 
 static const struct check {
@@ -181,30 +180,6 @@ static int print_json(const struct rdm_report *report)
 	return rdm_print_json(array);
 }
 
-/* Lines that end at blanks; what has none is not torn. The cursor is at INDENT. */
-static void print_wrapped(const char *text)
-{
-	const int width = COLUMNS - INDENT;
-
-	for (;;) {
-		int length = (int)strlen(text);
-
-		if (length > width) {
-			length = width;
-			while (length && text[length] != ' ')
-				length--;
-			if (!length)
-				length = (int)strcspn(text, " ");
-		}
-		printf("%.*s\n", length, text);
-		text += length;
-		text += strspn(text, " ");
-		if (!*text)
-			return;
-		printf("%*s", INDENT, "");
-	}
-}
-
 static void print_result(const struct result *result)
 {
 	static const enum rdm_colour colours[] = {
@@ -213,13 +188,15 @@ static void print_result(const struct result *result)
 		[RDM_IS_WARNING] = RDM_YELLOW,
 		[RDM_IS_ERROR] = RDM_RED,
 	};
+	char advice[sizeof(result->advice) + 4];
 
 	rdm_print(stdout, colours[result->severity], "%-7s", severity_name(result->severity));
 	printf("  %-14s  ", result->check);
-	print_wrapped(result->found);
+	rdm_print_wrapped(result->found, INDENT);
 	if (*result->advice) {
+		snprintf(advice, sizeof(advice), "-> %s", result->advice);
 		printf("%*s", INDENT, "");
-		print_wrapped(result->advice);
+		rdm_print_wrapped(advice, INDENT);
 	}
 	if (*result->command)
 		rdm_print(stdout, RDM_BOLD, "    $ %s\n", result->command);
@@ -249,8 +226,11 @@ static void print_report(const struct rdm_report *report)
 		for (size_t i = 0; i < report->results; i++)
 			if ((int)report->result[i].severity == severity)
 				print_result(&report->result[i]);
-	printf("\n%u errors, %u warnings, %u notes, %u fine", tally.of[RDM_IS_ERROR],
-	       tally.of[RDM_IS_WARNING], tally.of[RDM_IS_NOTE], tally.of[RDM_IS_FINE]);
+	putchar('\n');
+	for (int severity = RDM_IS_ERROR; severity > RDM_IS_FINE; severity--)
+		printf("%u %s%s, ", tally.of[severity], severity_name(severity),
+		       tally.of[severity] == 1 ? "" : "s");
+	printf("%u fine", tally.of[RDM_IS_FINE]);
 	if (tally.untested)
 		printf("; %u could not be tested", tally.untested);
 	putchar('\n');

@@ -10,12 +10,13 @@ tools_rdmalloc_SOURCES = \
 	tools/checks/memory.c \
 	tools/checks/read.c tools/checks/read.h \
 	tools/doctor.c tools/doctor.h \
+	tools/info.c tools/info.h \
 	tools/main.c \
 	tools/output.c tools/output.h \
 	tools/preload.c tools/preload.h \
 	tools/program.c tools/program.h \
 	tools/run.c tools/run.h
-tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(VERBS_CFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
+tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
 	-DRDM_LIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \
 	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)

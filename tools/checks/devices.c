@@ -59,7 +59,7 @@ void rdm_check_libibverbs(struct rdm_report *report)
 		rdm_found(report, RDM_IS_FINE, "ibv_fork_init() is in force (%s)",
 			  fork_variable() ? fork_variable() : "by itself");
 	} else if (!can_be_asked()) {
-		rdm_untested(report, "the kernel has no RDMA (ib_core) that libibverbs could ask");
+		rdm_untested(report, "no RDMA in the kernel to ask");
 	} else if (rdm_cow()->copies == RDM_YES) {
 		rdm_found(report, RDM_IS_NOTE,
 			  "the kernel copies pinned pages on fork, and does not tell libibverbs "
@@ -129,15 +129,13 @@ void rdm_check_fork_variables(struct rdm_report *report)
 	if (!set) {
 		rdm_found(report, huge ? RDM_IS_NOTE : RDM_IS_FINE,
 			  huge ? "RDMAV_HUGEPAGES_SAFE alone does nothing" :
-				 "RDMAV_FORK_SAFE, IBV_FORK_SAFE and RDMAV_HUGEPAGES_SAFE are not "
-				 "set");
+				 "RDMAV_FORK_SAFE and its like are not set");
 	} else if (copies == RDM_YES) {
 		rdm_found(report, RDM_IS_WARNING,
-			  "%s is set, which this kernel does not need: children find holes in "
-			  "registered memory",
+			  "%s is set, and not needed here: children find holes where memory is "
+			  "registered",
 			  set);
-		rdm_advise(report,
-			   "unset it, unless pages that others register must not be copied");
+		rdm_advise(report, "unset it, unless fork() must not copy, for its time");
 		rdm_command(report, "unset RDMAV_FORK_SAFE IBV_FORK_SAFE RDMAV_HUGEPAGES_SAFE");
 	} else {
 		rdm_found(report, huge ? RDM_IS_FINE : RDM_IS_NOTE, "%s is set%s", set,
@@ -262,7 +260,7 @@ void rdm_check_devices(struct rdm_report *report)
 	some_card(card);
 	rdm_found(report, RDM_IS_WARNING, "there is no RDMA device%s",
 		  is_device_there() ? "" : ", and no driver is loaded");
-	rdm_advise(report, "load the driver of yours; to try without one, soft-RoCE:");
+	rdm_advise(report, "load its driver; to try without one, soft-RoCE:");
 	rdm_command(report, "%srdma link add rxe0 type rxe netdev %s", geteuid() ? "sudo " : "",
 		    card);
 }

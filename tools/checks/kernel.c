@@ -252,5 +252,5 @@ void rdm_check_container(struct rdm_report *report)
 	rdm_found(report, RDM_IS_NOTE, "this is one: %s%s%s", mark ? mark : "namespaces",
 		  own_users ? ", users of its own" : "",
 		  own_processes ? ", processes of its own" : "");
-	rdm_advise(report, "limits, devices, /sys and sysctl are the host's: change them there");
+	rdm_advise(report, "limits, devices, sysctl: change them on the host");
 }

@@ -33,9 +33,9 @@ static bool is_exempt(const struct rlimit *limit)
 	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	bool exempt;
 
-	if (page == MAP_FAILED || setrlimit(RLIMIT_MEMLOCK, &none))
+	if (page == MAP_FAILED)
 		return false;
-	exempt = !mlock(page, size);
+	exempt = !setrlimit(RLIMIT_MEMLOCK, &none) && !mlock(page, size);
 	setrlimit(RLIMIT_MEMLOCK, limit);
 	munmap(page, size);
 	return exempt;
@@ -48,7 +48,7 @@ static void advise_memlock(struct rdm_report *report, const struct rlimit *limit
 		rdm_command(report, "ulimit -S -l $(ulimit -H -l)");
 		return;
 	}
-	rdm_advise(report, "raise it and log in again; of a service: LimitMEMLOCK=infinity");
+	rdm_advise(report, "raise it, log in again (services: LimitMEMLOCK=)");
 	rdm_command(report, "echo '* - memlock unlimited' | %stee /etc/security/limits.d/rdma.conf",
 		    geteuid() ? "sudo " : "");
 }
@@ -71,7 +71,7 @@ void rdm_check_memlock(struct rdm_report *report)
 		severity = RDM_IS_WARNING;
 	rdm_found(report, severity, "soft %s, hard %s%s", limit_text(limit.rlim_cur),
 		  limit_text(limit.rlim_max),
-		  severity == RDM_IS_ERROR   ? ": not one slab can be registered" :
+		  severity == RDM_IS_ERROR   ? ": too little for one slab" :
 		  severity == RDM_IS_WARNING ? ": little can be registered" :
 					       "");
 	if (severity != RDM_IS_FINE)
@@ -188,7 +188,7 @@ void rdm_check_max_map_count(struct rdm_report *report)
 	}
 	/* To mark a range in the midst of a mapping makes two more of it. */
 	rdm_found(report, most < MAPS_STANDARD ? RDM_IS_WARNING : RDM_IS_FINE,
-		  "%llu a process (this one: %u): %llu ranges can be marked one by one", most, own,
+		  "%llu, this process has %u: %llu marked ranges fit", most, own,
 		  most > own ? (most - own) / 2 : 0);
 	if (most >= MAPS_STANDARD)
 		return;

@@ -42,7 +42,7 @@ void rdm_check_thp(struct rdm_report *report)
 	if (!strcmp(mode, "never")) {
 		rdm_found(report, RDM_IS_WARNING,
 			  "never: pools have base pages, three times as slow to make");
-		rdm_advise(report, "allow huge pages to those who ask for them");
+		rdm_advise(report, "allow huge pages where they are asked for");
 		rdm_command_write(report, "madvise", path);
 		return;
 	}
@@ -71,7 +71,7 @@ void rdm_check_shmem_thp(struct rdm_report *report)
 	}
 	rdm_found(report, used ? RDM_IS_WARNING : RDM_IS_NOTE,
 		  "%s: pools with backing:shared have base pages", mode);
-	rdm_advise(report, "for such pools, allow huge pages to those who ask for them");
+	rdm_advise(report, "for such pools, allow huge pages where asked for");
 	rdm_command_write(report, "advise", THP "shmem_enabled");
 }
 
