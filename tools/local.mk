@@ -20,3 +20,8 @@ tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) $(
 	-DRDM_LIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \
 	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)
+
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = completions/rdmalloc
+zshcompletiondir = $(datadir)/zsh/site-functions
+dist_zshcompletion_DATA = completions/_rdmalloc
