@@ -84,7 +84,7 @@ static void show_attributes(struct rdm_report *report, const char *name, char *t
 		if (strcmp(ibv_get_device_name(list[i]), name) != 0)
 			continue;
 		context = ibv_open_device(list[i]);
-		error = context ? ibv_query_device(context, &attributes) : errno;
+		error = context ? ibv_query_device(context, &attributes) : errno ? errno : EIO;
 	}
 	if (!error)
 		snprintf(text, size, ", max_mr_size %s, %d regions",
