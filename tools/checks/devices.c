@@ -72,37 +72,44 @@ void rdm_check_libibverbs(struct rdm_report *report)
 	}
 }
 
+static void refused_device(struct rdm_report *report, const char *name, int error)
+{
+	bool no_driver = error == ENODEV;
+
+	rdm_found(report, RDM_IS_ERROR, "%s: libibverbs cannot open it: %s", name,
+		  no_driver ? "no driver for it is installed" : strerror(error));
+	rdm_advise(report, no_driver ? "install the drivers of rdma-core" :
+				       "whoever uses it must be able to open uverbs*");
+	if (no_driver)
+		rdm_command(report, "%sapt-get install ibverbs-providers",
+			    geteuid() ? "sudo " : "");
+	else
+		rdm_command(report, "ls -l /dev/infiniband");
+}
+
 static void show_attributes(struct rdm_report *report, const char *name, char *text, size_t size)
 {
-	int number;
-	struct ibv_device **list = ibv_get_device_list(&number);
+	struct ibv_device **list = ibv_get_device_list(NULL);
+	struct ibv_device_attr attributes = { .max_mr = 0 };
 	struct ibv_context *context = NULL;
-	struct ibv_device_attr attributes;
 	int error = ENODEV;
 
-	for (int i = 0; list && i < number && error == ENODEV; i++) {
+	for (size_t i = 0; list && list[i]; i++) {
 		if (strcmp(ibv_get_device_name(list[i]), name) != 0)
 			continue;
 		context = ibv_open_device(list[i]);
-		error = context ? ibv_query_device(context, &attributes) : errno ? errno : EIO;
+		error = context ? ibv_query_device(context, &attributes) : errno;
+		break;
 	}
-	if (!error)
+	if (error)
+		refused_device(report, name, error);
+	else
 		snprintf(text, size, ", max_mr_size %s, %d regions",
 			 rdm_bytes(attributes.max_mr_size), attributes.max_mr);
 	if (context)
 		ibv_close_device(context);
 	if (list)
 		ibv_free_device_list(list);
-	if (!error)
-		return;
-	rdm_found(report, RDM_IS_ERROR, "%s: libibverbs cannot open it: %s", name,
-		  error == ENODEV ? "no driver for it is installed" : strerror(error));
-	rdm_advise(report, error == ENODEV ? "install the drivers of rdma-core" :
-					     "whoever uses it must be able to open uverbs*");
-	rdm_command(report,
-		    error == ENODEV ? "%sapt-get install ibverbs-providers" :
-				      "%sls -l /dev/infiniband",
-		    error == ENODEV && geteuid() ? "sudo " : "");
 }
 
 #else
