@@ -63,6 +63,7 @@ RDM_LDFLAGS="$rdm_no_undefined -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro"
 AC_SUBST([RDM_CFLAGS])
 AC_SUBST([RDM_LDFLAGS])
 AC_SUBST([RDM_SANITIZER])
+AC_DEFINE_UNQUOTED([RDM_SANITIZER], ["$RDM_SANITIZER"], [What --enable-sanitizer says, or "".])
 ])
 
 # The private jemalloc: prefixed, so that the host's malloc stays its own.

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 dist_man_MANS = \
 	man/rdmalloc.1 \
+	man/rdmalloc-doctor.1 \
+	man/rdmalloc-info.1 \
 	man/rdmalloc.7 \
 	man/rdm_aligned_alloc.3 \
 	man/rdm_calloc.3 \

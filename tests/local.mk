@@ -208,8 +208,10 @@ EXTRA_DIST += tests/bench/check.py
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
 dist_check_SCRIPTS += tests/preload/run
+dist_check_SCRIPTS += tests/command/completion tests/command/doctor tests/command/info
 else
 EXTRA_DIST += tests/preload/run
+EXTRA_DIST += tests/command/completion tests/command/doctor tests/command/info
 endif
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \

@@ -1,12 +1,27 @@
 # SPDX-License-Identifier: BSD-2-Clause
 bin_PROGRAMS += tools/rdmalloc
 tools_rdmalloc_SOURCES = \
+	lib/conf.c lib/conf.h lib/log.c lib/log.h \
+	tools/checks/cgroup.c \
+	tools/checks/check.h \
+	tools/checks/devices.c \
+	tools/checks/kernel.c \
+	tools/checks/limits.c \
+	tools/checks/memory.c \
+	tools/checks/read.c tools/checks/read.h \
+	tools/doctor.c tools/doctor.h \
+	tools/info.c tools/info.h \
 	tools/main.c \
 	tools/output.c tools/output.h \
 	tools/preload.c tools/preload.h \
 	tools/program.c tools/program.h \
 	tools/run.c tools/run.h
-tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
+tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
 	-DRDM_LIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \
 	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)
+
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = completions/rdmalloc
+zshcompletiondir = $(datadir)/zsh/site-functions
+dist_zshcompletion_DATA = completions/_rdmalloc

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "config.h"
+#include "doctor.h"
+#include "info.h"
 #include "run.h"
 
 enum { USAGE = 2 };
@@ -13,6 +15,8 @@ static const struct {
 	int (*call)(int argc, char **argv);
 	const char *meaning;
 } commands[] = {
+	{ "doctor", rdm_doctor, "is this machine fit for RDMA in programs that fork?" },
+	{ "info", rdm_info, "what this build is, and what RDMALLOC_CONF can set" },
 	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
 };
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define COLUMNS 80
 #define BAR_WIDTH 40
 #define BAR_AFTER_S 2
 
@@ -32,6 +33,29 @@ void rdm_print(FILE *out, enum rdm_colour colour, const char *format, ...)
 	va_end(arguments);
 	if (coloured)
 		fputs("\033[m", out);
+}
+
+void rdm_print_wrapped(const char *text, int indent)
+{
+	const int width = COLUMNS - indent;
+
+	for (;;) {
+		int length = (int)strlen(text);
+
+		if (length > width) {
+			length = width;
+			while (length && text[length] != ' ')
+				length--;
+			if (!length)
+				length = (int)strcspn(text, " ");
+		}
+		printf("%.*s\n", length, text);
+		text += length;
+		text += strspn(text, " ");
+		if (!*text)
+			return;
+		printf("%*s", indent, "");
+	}
 }
 
 int rdm_print_json(json_t *value)

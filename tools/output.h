@@ -22,6 +22,9 @@ enum rdm_colour { RDM_PLAIN, RDM_BOLD = 1, RDM_RED = 31, RDM_GREEN = 32, RDM_YEL
 __attribute__((format(printf, 3, 4))) void rdm_print(FILE *out, enum rdm_colour colour,
 						     const char *format, ...);
 
+/* The cursor is at indent. Lines of 80 columns end at blanks; what has none is not torn. */
+void rdm_print_wrapped(const char *text, int indent);
+
 /* One line, or several where a person reads; takes the reference. -1: it could not be written. */
 int rdm_print_json(json_t *value);
 
