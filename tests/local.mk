@@ -207,9 +207,12 @@ EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
-dist_check_SCRIPTS += tests/preload/run
+dist_check_SCRIPTS += tests/preload/run tests/command/watch
+EXTRA_PROGRAMS += tests/command/busy
+tests_command_busy_LDADD = lib/librdmalloc.la $(RAIL_LIBS)
+tests/command/watch.log: tests/command/busy
 else
-EXTRA_DIST += tests/preload/run
+EXTRA_DIST += tests/preload/run tests/command/watch
 endif
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 bin_PROGRAMS += tools/rdmalloc
 tools_rdmalloc_SOURCES = \
+	tools/backing.c tools/backing.h \
+	tools/heap.c tools/heap.h \
 	tools/main.c \
 	tools/output.c tools/output.h \
 	tools/preload.c tools/preload.h \
 	tools/program.c tools/program.h \
-	tools/run.c tools/run.h
+	tools/published.c tools/published.h \
+	tools/run.c tools/run.h \
+	tools/map.c tools/map.h \
+	tools/stat.c tools/stat.h \
+	tools/svg.c
 tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
 	-DRDM_LIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \

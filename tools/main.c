@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "config.h"
+#include "map.h"
 #include "run.h"
+#include "stat.h"
 
 enum { USAGE = 2 };
 
@@ -14,6 +16,8 @@ static const struct {
 	const char *meaning;
 } commands[] = {
 	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
+	{ "map", rdm_map, "a picture of a process's heap" },
+	{ "stat", rdm_stat, "the figures of a process" },
 };
 
 static void print_usage(FILE *out)
