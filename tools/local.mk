@@ -11,7 +11,9 @@ tools_rdmalloc_SOURCES = \
 	tools/run.c tools/run.h \
 	tools/map.c tools/map.h \
 	tools/stat.c tools/stat.h \
-	tools/svg.c
+	tools/svg.c \
+	tools/table.c tools/table.h \
+	tools/top.c tools/top.h
 tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
 	-DRDM_LIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \

@@ -7,6 +7,7 @@
 #include "map.h"
 #include "run.h"
 #include "stat.h"
+#include "top.h"
 
 enum { USAGE = 2 };
 
@@ -18,6 +19,7 @@ static const struct {
 	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
 	{ "map", rdm_map, "a picture of a process's heap" },
 	{ "stat", rdm_stat, "the figures of a process" },
+	{ "top", rdm_top, "processes and their pools, live" },
 };
 
 static void print_usage(FILE *out)
