@@ -204,10 +204,13 @@ static void describe(struct rdm_page_pool *drawn, struct rdm_pool *pool)
 		.deregistrations = stats.deregistrations,
 		.growths = stats.growths,
 		.background_growths = stats.background_growths,
-		.audit_time_ns = pool->audited.time_ns,
-		.audit_pages = pool->audited.pages,
-		.audit_violations = pool->audited.violations,
 	};
+	/* The parent's pages are not the child's. */
+	if (!stats.inherited) {
+		drawn->audit_time_ns = pool->audited.time_ns;
+		drawn->audit_pages = pool->audited.pages;
+		drawn->audit_violations = pool->audited.violations;
+	}
 	rdm_depot_count(&pool->depot, &drawn->refills, &drawn->refills_served);
 	copy_text(drawn->name, pool->name, sizeof(drawn->name));
 	for (int i = 0; i < RDM_RAILS_MAX; i++)

@@ -208,9 +208,12 @@ EXTRA_DIST += tests/bench/check.py
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
 dist_check_SCRIPTS += tests/preload/run tests/command/watch
-EXTRA_PROGRAMS += tests/command/busy
+EXTRA_PROGRAMS += tests/command/busy tests/command/impostor
 tests_command_busy_LDADD = lib/librdmalloc.la $(RAIL_LIBS)
-tests/command/watch.log: tests/command/busy
+tests_command_impostor_LDADD =
+command_helpers = tests/command/busy tests/command/impostor
+MOSTLYCLEANFILES += tests/command/busy tests/command/impostor
+EXTRA_DIST += tests/command/agree.py
 else
 EXTRA_DIST += tests/preload/run tests/command/watch
 endif
@@ -232,3 +235,6 @@ check-programs: all $(check_LTLIBRARIES)
 
 include tests/vm/local.mk
 include tests/instructions/local.mk
+
+# Not in check_PROGRAMS: they are no tests.
+check_DATA += $(command_helpers)

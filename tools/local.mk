@@ -3,6 +3,7 @@ bin_PROGRAMS += tools/rdmalloc
 tools_rdmalloc_SOURCES = \
 	tools/backing.c tools/backing.h \
 	tools/heap.c tools/heap.h \
+	tools/info_process.c tools/info_process.h \
 	tools/main.c \
 	tools/output.c tools/output.h \
 	tools/preload.c tools/preload.h \

@@ -263,7 +263,32 @@ static enum rdm_heap_error read_page(struct rdm_heap *heap, int fd, size_t bytes
 		    (int)heap->pid);
 }
 
-/* What is wrong with the page, rather than that there is none. */
+/* Of a program that has both libraries, the one that it is linked with counts. */
+static bool is_better(const struct rdm_heap *found, const struct rdm_heap *heap)
+{
+	return !heap->header || !(found->header->flags & RDM_PAGE_PRELOAD);
+}
+
+/* A page that is fine; else what is wrong with one, rather than that there is none. */
+static enum rdm_heap_error try_page(struct rdm_heap *heap, int fd, size_t bytes,
+				    const struct identity *identity, enum rdm_heap_error error)
+{
+	struct rdm_heap found = *heap;
+	enum rdm_heap_error here;
+
+	found.header = NULL;
+	here = read_page(&found, fd, bytes, identity);
+	if (here && heap->header)
+		return error;
+	if (!here && !is_better(&found, heap)) {
+		rdm_heap_free(&found);
+		return error;
+	}
+	rdm_heap_free(heap);
+	*heap = found;
+	return here;
+}
+
 static enum rdm_heap_error search(struct rdm_heap *heap, DIR *dir, const struct identity *identity)
 {
 	enum rdm_heap_error error =
@@ -273,7 +298,7 @@ static enum rdm_heap_error search(struct rdm_heap *heap, DIR *dir, const struct 
 		     (int)heap->pid);
 	const struct dirent *entry;
 
-	while (!heap->header && (entry = readdir(dir))) {
+	while ((entry = readdir(dir))) {
 		char target[sizeof(LINK) + 1];
 		ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target));
 		struct stat info;
@@ -284,7 +309,7 @@ static enum rdm_heap_error search(struct rdm_heap *heap, DIR *dir, const struct 
 		fd = open_page(dirfd(dir), entry->d_name, &info);
 		if (fd < 0)
 			continue;
-		error = read_page(heap, fd, (size_t)info.st_size, identity);
+		error = try_page(heap, fd, (size_t)info.st_size, identity, error);
 		close(fd);
 	}
 	return error;
