@@ -2,9 +2,11 @@
 #include "picture.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "bits.h"
 #include "fork.h"
+#include "keymap.h"
 #include "live.h"
 #include "pool.h"
 #include "quiesce.h"
@@ -19,6 +21,9 @@
 
 _Static_assert(RDM_PAGE_RAILS == RDM_RAILS_MAX, "the page has room for all rails");
 _Static_assert(RDM_POOL_NAME_BYTES <= sizeof(((struct rdm_page_pool *)0)->name), "names fit");
+
+/* As long as fork() and others have to wait for it at a time, if no slab takes longer. */
+#define WAIT_NS UINT64_C(1000000)
 
 /* A slab on its way into the picture. */
 struct drawing {
@@ -219,21 +224,6 @@ static void describe(struct rdm_page_pool *drawn, struct rdm_pool *pool)
 				  sizeof(drawn->rail_names[i]));
 }
 
-static void draw_pool(struct rdm_picture *picture, struct rdm_pool *pool)
-{
-	struct rdm_page_header *header = &picture->header;
-	const struct rdm_slab *slab;
-
-	if (header->pools == RDM_PAGE_POOLS) {
-		header->pools_left_out++;
-		return;
-	}
-	describe(&picture->pools[header->pools], pool);
-	TAILQ_FOREACH (slab, &pool->slabs.slabs, link)
-		draw_slab(picture, slab, &picture->pools[header->pools]);
-	header->pools++;
-}
-
 /* Of the pools from that slot on the first. */
 static struct rdm_pool *find_pool(unsigned slot)
 {
@@ -243,6 +233,58 @@ static struct rdm_pool *find_pool(unsigned slot)
 		if (pool->slot >= slot && (!found || pool->slot < found->slot))
 			found = pool;
 	return found;
+}
+
+/* Lets others in who wait for the quiesce lock. False: the pool has gone meanwhile. */
+static bool make_way(const struct rdm_pool *pool, unsigned slot)
+{
+	rdm_quiesce_leave(0);
+	rdm_quiesce_enter("statistics");
+	return find_pool(slot) == pool;
+}
+
+static uint64_t clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Draws slabs from a granule on for as long as others should wait. False: there are no more. */
+static bool draw_slabs(struct rdm_picture *picture, const struct rdm_pool *pool, size_t *granule)
+{
+	const struct rdm_slab_index *index = &pool->slabs.index;
+	uint64_t end = clock_ns() + WAIT_NS;
+
+	do {
+		*granule = rdm_bits_next(index->slabs, index->granules, *granule, true);
+		if (*granule >= index->granules)
+			return false;
+		draw_slab(picture, rdm_keymap[*granule], &picture->pools[picture->header.pools]);
+		(*granule)++;
+	} while (clock_ns() < end);
+	return true;
+}
+
+static void draw_pool(struct rdm_picture *picture, struct rdm_pool *pool)
+{
+	struct rdm_page_header *header = &picture->header;
+	const struct rdm_page_header before = *header;
+	unsigned slot = pool->slot;
+	size_t granule = 0;
+
+	if (header->pools == RDM_PAGE_POOLS) {
+		header->pools_left_out++;
+		return;
+	}
+	describe(&picture->pools[header->pools], pool);
+	while (draw_slabs(picture, pool, &granule))
+		if (!make_way(pool, slot)) {
+			*header = before;
+			return;
+		}
+	header->pools++;
 }
 
 void rdm_picture_draw(struct rdm_picture *picture)
@@ -258,8 +300,9 @@ void rdm_picture_draw(struct rdm_picture *picture)
 		rdm_quiesce_enter("statistics");
 		pool = find_pool(slot);
 		if (pool) {
-			draw_pool(picture, pool);
+			/* Before it is drawn: it may go meanwhile. */
 			slot = pool->slot + 1;
+			draw_pool(picture, pool);
 		}
 		rdm_quiesce_leave(0);
 	} while (pool);

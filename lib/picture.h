@@ -4,8 +4,8 @@
 
 /*
  * A picture of all pools, as publish_layout.h describes it. Pools change while it is drawn: it takes
- * the quiesce lock for one pool at a time, and a set's lock for one granule, so that nobody waits
- * for long. Exact while nobody allocates. It allocates nothing.
+ * the quiesce lock for a millisecond or one slab at a time, and a set's lock for one granule, so
+ * that nobody waits for long. Exact while nobody allocates. It allocates nothing.
  */
 
 #include "publish_layout.h"

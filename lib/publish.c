@@ -210,18 +210,19 @@ static void sign(struct rdm_page_header *header, uint64_t start)
 	header->time_ns = rdm_clock_time_ns();
 }
 
-static uint64_t clock_ns(void)
+/* What this thread has cost so far. */
+static uint64_t cpu_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
 }
 
 /* 0 or an errno value. */
 static int publish(uint64_t start)
 {
-	uint64_t began = clock_ns();
+	uint64_t began = cpu_ns();
 	struct rdm_page_header *header;
 	int error = open_all();
 
@@ -229,9 +230,8 @@ static int publish(uint64_t start)
 		return error;
 	header = &picture->header;
 	rdm_picture_draw(picture);
-	header->took_ns = clock_ns() - began;
-	header->interval_ns =
-		header->took_ns * REST > SECOND ? header->took_ns * REST : SECOND;
+	header->took_ns = cpu_ns() - began;
+	header->interval_ns = header->took_ns * REST > SECOND ? header->took_ns * REST : SECOND;
 	sign(header, start);
 	error = make_room(header->bytes);
 	if (!error)
@@ -288,7 +288,8 @@ void rdm_publish_start(void)
 	if (error == EINVAL)
 		error = create(0);
 	if (error)
-		rdm_log(RDM_LOG_WARN, "publish: no thread for it (%s): statistics are not published",
+		rdm_log(RDM_LOG_WARN,
+			"publish: no thread for it (%s): statistics are not published",
 			strerror(error));
 }
 

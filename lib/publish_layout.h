@@ -38,7 +38,7 @@ struct rdm_page_header {
 	uint64_t start; /* of the process: field 22 of /proc/PID/stat */
 	uint64_t time_ns;
 	uint64_t interval_ns; /* how long until the next one */
-	uint64_t took_ns;     /* to make the one before */
+	uint64_t took_ns;     /* of a CPU, to make it */
 	uint64_t forks;
 	uint64_t last_fork_ns;
 	uint64_t reserve_base;

@@ -172,10 +172,10 @@ struct rdm_backing rdm_backing_of(const struct rdm_backing_map *map, uint64_t ba
 	struct rdm_backing backing = { .known = false };
 
 	if (map && map->pagemap >= 0) {
-		backing.known = scan(map->pagemap, base, base + length, IS_PRESENT,
-				     &backing.present) &&
-				scan(map->pagemap, base, base + length, IS_PRESENT | IS_HUGE,
-				     &backing.huge);
+		backing.known =
+			scan(map->pagemap, base, base + length, IS_PRESENT, &backing.present) &&
+			scan(map->pagemap, base, base + length, IS_PRESENT | IS_HUGE,
+			     &backing.huge);
 		return backing;
 	}
 	for (size_t i = 0; map && i < map->count; i++)

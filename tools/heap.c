@@ -74,8 +74,8 @@ json_t *rdm_heap_json(const struct rdm_heap *heap)
 		json_array_append_new(pools, pool_json(&heap->pools[i]));
 	return json_pack(
 		"{s:i,s:s,s:I,s:s,s:b,s:f,s:f,s:f,s:I,s:I,s:I,s:i,s:i,s:o}", "pid", (int)heap->pid,
-		"program", heap->program, "uid", (json_int_t)heap->user, "version",
-		header->library, "preload", (header->flags & RDM_PAGE_PRELOAD) != 0, "time",
+		"program", heap->program, "uid", (json_int_t)heap->user, "version", header->library,
+		"preload", (header->flags & RDM_PAGE_PRELOAD) != 0, "time",
 		(double)header->time_ns / 1e9, "interval", (double)header->interval_ns / 1e9,
 		"took", (double)header->took_ns / 1e9, "forks", (json_int_t)header->forks,
 		"last_fork_ns", (json_int_t)header->last_fork_ns, "reserve_bytes",
@@ -97,9 +97,8 @@ uint64_t rdm_heap_stranded(const struct rdm_page_pool *pool)
 
 double rdm_heap_fragmentation(const struct rdm_page_pool *pool)
 {
-	return pool->carved_bytes ?
-		       (double)rdm_heap_stranded(pool) / (double)pool->carved_bytes :
-		       0;
+	return pool->carved_bytes ? (double)rdm_heap_stranded(pool) / (double)pool->carved_bytes :
+				    0;
 }
 
 double rdm_heap_depot_hits(const struct rdm_page_pool *pool)

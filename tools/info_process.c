@@ -191,8 +191,8 @@ int rdm_info_process(pid_t pid, bool json)
 		return RDM_FINDING;
 	}
 	if (!collect(pid, &facts)) {
-		fprintf(stderr, "rdmalloc: process %d: /proc/%d/maps cannot be read: %s\n", (int)pid,
-			(int)pid, strerror(errno));
+		fprintf(stderr, "rdmalloc: process %d: /proc/%d/maps cannot be read: %s\n",
+			(int)pid, (int)pid, strerror(errno));
 		rdm_heap_free(&heap);
 		return RDM_FINDING;
 	}

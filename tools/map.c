@@ -173,15 +173,14 @@ static json_t *slab_json(const struct rdm_heap *heap, const struct rdm_page_slab
 		json_array_append_new(cached, json_integer((json_int_t)part.cached));
 	}
 	snprintf(base, sizeof(base), "%#" PRIx64, slab->base);
-	return json_pack("{s:s,s:I,s:s,s:i,s:I,s:b,s:o,s:o,s:o,s:o}", "address", base, "length",
-			 (json_int_t)slab->length, "pool", heap->pools[slab->pool].name,
-			 "pool_index", (int)slab->pool, "pinned_bytes",
-			 (json_int_t)slab->pinned_bytes, "quarantined", slab->quarantined != 0,
-			 "present_bytes",
-			 behind.known ? json_integer((json_int_t)behind.present) : json_null(),
-			 "huge_bytes",
-			 behind.known ? json_integer((json_int_t)behind.huge) : json_null(), "live",
-			 live, "cached", cached);
+	return json_pack(
+		"{s:s,s:I,s:s,s:i,s:I,s:b,s:o,s:o,s:o,s:o}", "address", base, "length",
+		(json_int_t)slab->length, "pool", heap->pools[slab->pool].name, "pool_index",
+		(int)slab->pool, "pinned_bytes", (json_int_t)slab->pinned_bytes, "quarantined",
+		slab->quarantined != 0, "present_bytes",
+		behind.known ? json_integer((json_int_t)behind.present) : json_null(), "huge_bytes",
+		behind.known ? json_integer((json_int_t)behind.huge) : json_null(), "live", live,
+		"cached", cached);
 }
 
 static int print_json(const struct rdm_heap *heap, const struct rdm_backing_map *backing)

@@ -124,9 +124,10 @@ static enum rdm_heap_error deny(struct rdm_heap *heap, const struct identity *id
 			    "privileges, see PR_SET_DUMPABLE in prctl(2)",
 			    (int)heap->pid);
 	snprintf(number, sizeof(number), "%u", (unsigned)identity->user);
-	return fail(heap, RDM_HEAP_DENIED,
-		    "process %d belongs to another user, %s: only that user and root can look at it",
-		    (int)heap->pid, user ? user->pw_name : number);
+	return fail(
+		heap, RDM_HEAP_DENIED,
+		"process %d belongs to another user, %s: only that user and root can look at it",
+		(int)heap->pid, user ? user->pw_name : number);
 }
 
 /* A sealed memfd can neither be a pipe, which one would wait for, nor change its length. */
@@ -169,10 +170,11 @@ static enum rdm_heap_error check_header(struct rdm_heap *heap, const struct rdm_
 			    "bytes",
 			    pid, bytes);
 	if (header->version != RDM_PAGE_VERSION)
-		return fail(heap, RDM_HEAP_VERSION,
-			    "the statistics page of process %d has layout version %u, and this "
-			    "rdmalloc reads version %u: use the rdmalloc that came with its library",
-			    pid, header->version, RDM_PAGE_VERSION);
+		return fail(
+			heap, RDM_HEAP_VERSION,
+			"the statistics page of process %d has layout version %u, and this "
+			"rdmalloc reads version %u: use the rdmalloc that came with its library",
+			pid, header->version, RDM_PAGE_VERSION);
 	if (bytes < sizeof(*header) || header->bytes > bytes)
 		return fail(heap, RDM_HEAP_CUT,
 			    "the statistics page of process %d is cut short: it has %zu bytes of "

@@ -50,8 +50,9 @@ static void print_pool(const struct rdm_page_pool *pool)
 	printf(": %s, pages %s, fork %s, rails %s%s\n", rdm_heap_backing(pool),
 	       rdm_heap_pages(pool), rdm_heap_policy(pool), rails,
 	       pool->flags & RDM_PAGE_POOL_INHERITED ? ", inherited" : "");
-	snprintf(text, sizeof(text), "%" PRIu64 " of them, %" PRIu64 " made so far, %" PRIu64 " ahead",
-		 pool->slabs, pool->growths, pool->background_growths);
+	snprintf(text, sizeof(text),
+		 "%" PRIu64 " of them, %" PRIu64 " made so far, %" PRIu64 " ahead", pool->slabs,
+		 pool->growths, pool->background_growths);
 	print_size("slabs", pool->slab_bytes, text);
 	snprintf(text, sizeof(text), "%" PRIu64 " registrations, %" PRIu64 " ended",
 		 pool->registrations, pool->deregistrations);
@@ -150,7 +151,8 @@ static void print_prometheus(const struct rdm_heap *heap)
 			 "When these figures were taken.", (double)header->time_ns / 1e9);
 	print_of_process(heap, "pools", RDM_GAUGE, "Pools of the process.", header->pools);
 	print_of_process(heap, "reserve_bytes", RDM_GAUGE,
-			 "Address space that slabs are carved from.", (double)header->reserve_bytes);
+			 "Address space that slabs are carved from.",
+			 (double)header->reserve_bytes);
 	print_of_process(heap, "forks", RDM_COUNTER, "Calls of fork().", (double)header->forks);
 	print_of_process(heap, "last_fork_seconds", RDM_GAUGE,
 			 "Time that rdmalloc took in the last fork().",

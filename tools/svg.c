@@ -21,6 +21,9 @@
 #define THIN_ROW 17
 #define MANY 80
 #define COLUMNS 64
+/* And coarse ones where browsers would be slow. */
+#define VERY_MANY 1000
+#define FEW_COLUMNS 16
 #define STRIP_LEAST 24
 
 struct svg {
@@ -118,8 +121,9 @@ static void put_legend(struct svg *svg, int y)
 	int x = MARGIN;
 
 	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
-		put(svg, "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" rx=\"2\"/>"
-			 "<text x=\"%d\" y=\"%d\">%s</text>\n",
+		put(svg,
+		    "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"14\" height=\"14\" rx=\"2\"/>"
+		    "<text x=\"%d\" y=\"%d\">%s</text>\n",
 		    entries[i].class, x, y - 12, x + 20, y, entries[i].text);
 		x += entries[i].width + 24;
 	}
@@ -173,8 +177,9 @@ static void put_pool_head(struct svg *svg, const struct rdm_page_pool *pool)
 	put(svg, "</text>\n<text class=\"quiet\" x=\"%d\" y=\"%d\">%s, fork %s, rails ",
 	    MARGIN + LABELS, svg->y + 18, rdm_heap_backing(pool), rdm_heap_policy(pool));
 	put_text(svg, rails);
-	put(svg, "</text>\n<text class=\"end\" x=\"%d\" y=\"%d\">%" PRIu64
-		 " slabs, %s: live %s, cached %s, pinned %s, fragmented %.0f %%</text>\n",
+	put(svg,
+	    "</text>\n<text class=\"end\" x=\"%d\" y=\"%d\">%" PRIu64
+	    " slabs, %s: live %s, cached %s, pinned %s, fragmented %.0f %%</text>\n",
 	    WIDTH - MARGIN, svg->y + 18, pool->slabs, slabs, live, cached, pinned,
 	    100 * rdm_heap_fragmentation(pool));
 	put_bar(svg, pool, svg->y + 30);
@@ -191,12 +196,13 @@ static void put_badge(struct svg *svg, const struct rdm_backing *backing)
 	if (backing->known && backing->present) {
 		on = backing->huge;
 		class = backing->huge == backing->present ? "huge" :
-			backing->huge			  ? "some" :
+			backing->huge                     ? "some" :
 							    "base";
 	}
 	rdm_backing_print(backing, svg->heap->header->page_bytes, text);
-	put(svg, "<rect class=\"%s\" x=\"%.0f\" y=\"%d\" width=\"72\" height=\"%d\" rx=\"3\"/>"
-		 "<text class=\"%s middle\" x=\"%.0f\" y=\"%d\">%s</text>\n",
+	put(svg,
+	    "<rect class=\"%s\" x=\"%.0f\" y=\"%d\" width=\"72\" height=\"%d\" rx=\"3\"/>"
+	    "<text class=\"%s middle\" x=\"%.0f\" y=\"%d\">%s</text>\n",
 	    class, x, svg->y, svg->row - 5, on ? "on" : "dark", x + 36, svg->y + svg->row / 2 + 2,
 	    text);
 }
@@ -226,7 +232,8 @@ static void put_part(struct svg *svg, const struct rdm_page_slab *slab, unsigned
 
 	put(svg, "<g>");
 	put_tip(svg, slab, column, columns, &part);
-	put_rect(svg, slab->quarantined ? "bad" : "free", x, svg->y, width, height);
+	if (part.free || slab->quarantined)
+		put_rect(svg, slab->quarantined ? "bad" : "free", x, svg->y, width, height);
 	if (live > 0)
 		put_rect(svg, "live", x, svg->y + height - live, width, live);
 	if (cached > 0)
@@ -238,7 +245,8 @@ static void put_slab(struct svg *svg, const struct rdm_page_slab *slab)
 {
 	struct rdm_backing backing = rdm_backing_of(svg->backing, slab->base, slab->length);
 	uint64_t cells = slab->length >> svg->heap->header->cell_shift;
-	unsigned columns = cells < COLUMNS ? (unsigned)cells : COLUMNS;
+	unsigned most = svg->heap->header->slabs > VERY_MANY ? FEW_COLUMNS : COLUMNS;
+	unsigned columns = cells < most ? (unsigned)cells : most;
 	double strip = STRIP * (double)slab->length / (double)svg->longest;
 	int middle = svg->y + svg->row / 2 + 2;
 	char size[16];

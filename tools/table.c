@@ -262,8 +262,7 @@ static void pool_fork(const void *row, char *cell)
 
 static void pool_backing(const void *row, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%s %s", rdm_heap_backing(POOL(row)),
-		 rdm_heap_pages(POOL(row)));
+	snprintf(cell, CELL_BYTES, "%s %s", rdm_heap_backing(POOL(row)), rdm_heap_pages(POOL(row)));
 }
 
 static void pool_blocks(const void *row, char *cell)
@@ -282,22 +281,14 @@ static void pool_bar(const void *row, char *cell)
 }
 
 static const struct column pool_columns[] = {
-	{ "POOL", -12, 0, pool_name },
-	{ "SLABS", 5, 0, pool_slabs },
-	{ "SIZE", 6, 80, pool_size },
-	{ "LIVE", 6, 0, pool_live },
-	{ "CACHED", 6, 0, pool_cached },
-	{ "PINNED", 6, 0, pool_pinned },
-	{ "FRAG", 4, 80, pool_fragmentation },
-	{ "DEPOT", 5, 80, pool_depot },
-	{ "BLOCKS", 8, 110, pool_blocks },
-	{ "REFILLS/s", 9, 120, pool_refills },
-	{ "MADE", 5, 130, pool_growths },
-	{ "FORK", -10, 130, pool_fork },
-	{ "MEMORY", -12, 150, pool_backing },
-	{ "LIVE, CACHED, FREE", -20, 170, pool_bar },
-	{ "AUDIT", -12, 0, pool_audit },
-	{ "RAILS", -30, 0, pool_rails },
+	{ "POOL", -12, 0, pool_name },         { "SLABS", 5, 0, pool_slabs },
+	{ "SIZE", 6, 80, pool_size },          { "LIVE", 6, 0, pool_live },
+	{ "CACHED", 6, 0, pool_cached },       { "PINNED", 6, 0, pool_pinned },
+	{ "FRAG", 4, 80, pool_fragmentation }, { "DEPOT", 5, 80, pool_depot },
+	{ "BLOCKS", 8, 110, pool_blocks },     { "REFILLS/s", 9, 120, pool_refills },
+	{ "MADE", 5, 130, pool_growths },      { "FORK", -10, 130, pool_fork },
+	{ "MEMORY", -12, 150, pool_backing },  { "LIVE, CACHED, FREE", -20, 170, pool_bar },
+	{ "AUDIT", -12, 0, pool_audit },       { "RAILS", -30, 0, pool_rails },
 };
 
 /* Rows are cut at the width of the terminal. row: NULL for the titles. */

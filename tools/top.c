@@ -23,12 +23,9 @@
 enum { COLOUR_BAD = 1, COLOUR_QUIET };
 
 static const struct option options[] = {
-	{ "once", no_argument, NULL, 'o' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "delay", required_argument, NULL, 'd' },
-	{ "sort", required_argument, NULL, 's' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+	{ "once", no_argument, NULL, 'o' },        { "json", no_argument, NULL, 'j' },
+	{ "delay", required_argument, NULL, 'd' }, { "sort", required_argument, NULL, 's' },
+	{ "help", no_argument, NULL, 'h' },        { NULL, 0, NULL, 0 },
 };
 
 struct view {
@@ -333,8 +330,9 @@ static void draw(struct view *view)
 	draw_title(view);
 	draw_processes(view, rows);
 	if (!chosen)
-		put_line(4, 0,
-			 "No process publishes statistics: start one with RDMALLOC_CONF=publish:true");
+		put_line(
+			4, 0,
+			"No process publishes statistics: start one with RDMALLOC_CONF=publish:true");
 	else if (chosen->now.header)
 		draw_pools(view, chosen, 4 + rows);
 	put_line(LINES - 1, COLOR_PAIR(COLOUR_QUIET),
@@ -378,8 +376,8 @@ static bool obey(struct view *view, int key)
 		view->first_pool += (size_t)LINES / 2;
 		break;
 	case KEY_PPAGE:
-		view->first_pool -= view->first_pool < (size_t)LINES / 2 ? view->first_pool :
-									   (size_t)LINES / 2;
+		view->first_pool -=
+			view->first_pool < (size_t)LINES / 2 ? view->first_pool : (size_t)LINES / 2;
 		break;
 	default:
 		break;
