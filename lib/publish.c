@@ -92,29 +92,36 @@ static void seal(int fd)
 	fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE);
 }
 
+/* NULL with errno. */
+static char *map_page(int fd)
+{
+	void *map = mmap(NULL, sizeof(*picture), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (map == MAP_FAILED)
+		return NULL;
+	if (!madvise(map, sizeof(*picture), MADV_DONTFORK))
+		return map;
+	munmap(map, sizeof(*picture));
+	return NULL;
+}
+
 /* 0 or an errno value. */
 static int open_page(void)
 {
-	struct stat info;
+	struct stat info = { .st_size = 0 };
 	int fd = make_memfd();
-	void *map = MAP_FAILED;
-	int error = 0;
 
-	if (fd < 0)
-		return errno;
-	if (!ftruncate(fd, sizeof(*picture)) && !fstat(fd, &info))
-		map = mmap(NULL, sizeof(*picture), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED || madvise(map, sizeof(*picture), MADV_DONTFORK))
-		error = errno;
-	if (error) {
-		if (map != MAP_FAILED)
-			munmap(map, sizeof(*picture));
-		close(fd);
+	page.used = 0;
+	if (fd >= 0 && !ftruncate(fd, sizeof(*picture)) && !fstat(fd, &info))
+		page.map = map_page(fd);
+	if (!page.map) {
+		int error = errno;
+
+		if (fd >= 0)
+			close(fd);
 		return error;
 	}
 	seal(fd);
-	page.map = map;
-	page.used = 0;
 	page.fd = fd;
 	page.dev = info.st_dev;
 	page.ino = info.st_ino;
@@ -172,7 +179,7 @@ static void write_snapshot(void)
 
 	header->sequence++;
 	__atomic_store_n(&there->sequence, header->sequence, __ATOMIC_RELAXED);
-	atomic_thread_fence(memory_order_release);
+	__sync_synchronize();
 	to = append(to, picture->pools, header->pools * sizeof(picture->pools[0]));
 	to = append(to, picture->slabs, header->slabs * sizeof(picture->slabs[0]));
 	append(to, picture->cells, header->cells * sizeof(picture->cells[0]));

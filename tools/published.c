@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <pwd.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,7 +203,7 @@ static struct rdm_page_header *copy_snapshot(int fd, const struct rdm_page_heade
 	if (!copy)
 		return NULL;
 	if (read_all(fd, copy, header->bytes, 0)) {
-		atomic_thread_fence(memory_order_acquire);
+		__sync_synchronize();
 		if (read_all(fd, &after, sizeof(after), 0) && after.sequence == header->sequence &&
 		    copy->sequence == header->sequence && copy->bytes == header->bytes)
 			return copy;
