@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "pool.h"
 #include "quiesce.h"
@@ -166,6 +167,18 @@ static int audit_set(const struct rdm_slab_set *set, struct rdm_audit *audit)
 	return 0;
 }
 
+static int audit_pool(struct rdm_pool *pool, struct rdm_audit *audit)
+{
+	int error = audit_set(&pool->slabs, audit);
+
+	if (!error) {
+		pool->audited.time_ns = rdm_clock_time_ns();
+		pool->audited.pages = audit->pages;
+		pool->audited.violations = audit->violations;
+	}
+	return error;
+}
+
 int rdm_pool_audit(rdm_pool *pool, struct rdm_audit *audit)
 {
 	if (!rdm_pool_check(pool, "rdm_pool_audit"))
@@ -181,5 +194,5 @@ int rdm_pool_audit(rdm_pool *pool, struct rdm_audit *audit)
 	/* The pages are the parent's, which is who should look. */
 	if (atomic_load(&pool->inherited))
 		return rdm_quiesce_leave(ECHILD);
-	return rdm_quiesce_leave(audit_set(&pool->slabs, audit));
+	return rdm_quiesce_leave(audit_pool(pool, audit));
 }

@@ -51,6 +51,8 @@ const struct rdm_conf_key rdm_conf_keys[] = {
 	  "auto: a verbs rail calls ibv_fork_init() where the driver's queues need it; never" },
 	{ "log", RDM_CONF_WORD, offsetof(struct rdm_conf, log), log_words, "warn",
 	  "what goes to stderr: silent, error, warn, info" },
+	{ "publish", RDM_CONF_WORD, offsetof(struct rdm_conf, publish), switch_words, "false",
+	  "rdmalloc top, map and stat can watch the process: a thread more" },
 	{ "enabled", RDM_CONF_WORD, offsetof(struct rdm_conf, enabled), switch_words, "true",
 	  "preload: false leaves the program as it would be without it" },
 	{ "threshold", RDM_CONF_SIZE, offsetof(struct rdm_conf, threshold), NULL, "8K",

@@ -26,6 +26,7 @@ struct rdm_conf {
 	int node;
 	unsigned log;
 	unsigned fork_init; /* enum rdm_conf_fork_init */
+	unsigned publish;   /* 0, 1 */
 	/* What only the preload looks at. */
 	unsigned enabled; /* 0, 1 */
 	size_t threshold;

@@ -130,6 +130,8 @@ size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, si
 
 	pthread_mutex_lock(&depot->lock);
 	taken = take_some(depot, class, blocks, most);
+	depot->asked++;
+	depot->answered += taken != 0;
 	pthread_mutex_unlock(&depot->lock);
 	return taken;
 }
@@ -151,8 +153,12 @@ struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned c
 
 	pthread_mutex_lock(&depot->lock);
 	magazine = pop(&shelf->magazines);
-	if (magazine)
+	if (magazine) {
 		count_out(shelf, magazine->count);
+		/* Who gets none asks for blocks next. */
+		depot->asked++;
+		depot->answered++;
+	}
 	pthread_mutex_unlock(&depot->lock);
 	return magazine;
 }
@@ -197,6 +203,14 @@ struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
 	*shelf = (struct rdm_shelf){ 0 };
 	pthread_mutex_unlock(&depot->lock);
 	return list;
+}
+
+void rdm_depot_count(struct rdm_depot *depot, uint64_t *asked, uint64_t *answered)
+{
+	pthread_mutex_lock(&depot->lock);
+	*asked = depot->asked;
+	*answered = depot->answered;
+	pthread_mutex_unlock(&depot->lock);
 }
 
 size_t rdm_depot_bytes(struct rdm_depot *depot)

@@ -36,6 +36,7 @@ struct rdm_depot {
 		size_t count;                   /* of blocks */
 		size_t idle;                    /* of them not wanted since the last look */
 	} shelves[RDM_CLASS_MAX + 1];           /* by class */
+	uint64_t asked, answered;               /* by threads; how often there was something */
 	unsigned hand;                          /* the class that was looked at last */
 	_Atomic uint32_t looked;                /* when; ms */
 };
@@ -64,6 +65,9 @@ size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, s
 /* Takes all magazines of a class out, as a list. */
 struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class);
 void rdm_magazines_free(struct rdm_magazine *list);
+
+/* How often threads wanted blocks, and how often they got any. */
+void rdm_depot_count(struct rdm_depot *depot, uint64_t *asked, uint64_t *answered);
 
 /* Bytes of its blocks. */
 size_t rdm_depot_bytes(struct rdm_depot *depot);

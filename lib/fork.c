@@ -14,6 +14,7 @@
 #include "log.h"
 #include "pins.h"
 #include "pool.h"
+#include "publish.h"
 #include "quiesce.h"
 #include "reserve.h"
 #include "snapshot.h"
@@ -119,6 +120,7 @@ static void postfork_child(void)
 	rdm_pools_for_each(forget_rails);
 	rdm_pools_for_each(forget_threads);
 	rdm_background_open();
+	rdm_publish_postfork_child();
 	rdm_quiesce_postfork();
 }
 

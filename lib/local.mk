@@ -25,10 +25,13 @@ LIB_SOURCES = \
 	lib/magazine.c lib/magazine.h \
 	lib/malloc.c \
 	lib/meta.h \
+	lib/picture.c lib/picture.h \
 	lib/pins.c lib/pins.h \
 	lib/pool.c lib/pool.h \
 	lib/present.c lib/present.h \
 	lib/prepare.c lib/prepare.h \
+	lib/publish.c lib/publish.h \
+	lib/publish_layout.h \
 	lib/quiesce.c lib/quiesce.h \
 	lib/rail.c lib/rail.h \
 	lib/rails/uring.c \
@@ -43,7 +46,7 @@ LIB_SOURCES = \
 	lib/snapshot.c lib/snapshot.h \
 	lib/state.c lib/state.h \
 	lib/static_tls.c lib/static_tls.h \
-	lib/stats.c \
+	lib/stats.c lib/stats.h \
 	lib/version.c \
 	lib/watermark.c lib/watermark.h \
 	lib/workers.c lib/workers.h

@@ -10,6 +10,7 @@
 #include "magazine.h"
 #include "pins.h"
 #include "pool.h"
+#include "publish.h"
 #include "rdmalloc.h"
 #include "size_class.h"
 #include "state.h"
@@ -66,6 +67,9 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 	size_t padded = ((size ? size : 1) + align - 1) & ~(align - 1);
 	void *block = NULL;
 
+	if (__builtin_expect(atomic_load_explicit(&rdm_publish_due, memory_order_relaxed), 0) &&
+	    !inherited)
+		rdm_publish_resume();
 	if (!inherited && align <= (size_t)1 << rdm_state.page_shift) {
 		size = padded;
 		block = rdm_magazine_alloc(pool, rdm_class_of(size));

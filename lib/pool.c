@@ -13,6 +13,7 @@
 #include "live.h"
 #include "log.h"
 #include "meta.h"
+#include "publish.h"
 #include "quiesce.h"
 #include "reserve.h"
 #include "state.h"
@@ -145,6 +146,7 @@ static int open_pool(struct rdm_pool *pool)
 	pool->next = pools;
 	pools = pool;
 	atomic_store(&pool->magic, MAGIC);
+	rdm_publish_start();
 	return 0;
 }
 

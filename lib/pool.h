@@ -37,6 +37,10 @@ struct rdm_pool {
 	_Atomic bool inherited;
 	uint64_t background_growths; /* slabs made ahead of need; under the quiesce lock */
 	bool complained; /* that it cannot grow, since it last did; under the quiesce lock */
+	struct {
+		uint64_t time_ns; /* 0: there was none */
+		size_t pages, violations;
+	} audited; /* what the last audit said; under the quiesce lock */
 };
 
 /* Whether it is a pool. If not, one line says so and errno is EINVAL. */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "stats.h"
+
 #include <errno.h>
 
 #include "caches.h"
 #include "fork.h"
 #include "live.h"
 #include "log.h"
-#include "pool.h"
 #include "quiesce.h"
-#include "rdmalloc.h"
 #include "state.h"
 
 static void count_slabs(struct rdm_slab_set *set, struct rdm_stats *stats)
@@ -19,23 +19,12 @@ static void count_slabs(struct rdm_slab_set *set, struct rdm_stats *stats)
 		stats->slabs += !slab->quarantined;
 	stats->carved_bytes = set->carved_pages << rdm_state.page_shift;
 	rdm_slabs_unlock(set);
-	stats->live_blocks = rdm_live_total(set, &stats->live_bytes);
 }
 
-int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
+void rdm_stats_read(struct rdm_pool *pool, struct rdm_stats *stats)
 {
-	struct rdm_slab_set *set;
+	struct rdm_slab_set *set = &pool->slabs;
 
-	if (!rdm_pool_check(pool, "rdm_pool_stats"))
-		return -1;
-	if (!stats || stats->size != sizeof(*stats)) {
-		rdm_log(RDM_LOG_ERROR, "rdm_pool_stats: size is not sizeof(struct rdm_stats)");
-		errno = EINVAL;
-		return -1;
-	}
-	if (!rdm_quiesce_enter("rdm_pool_stats"))
-		return -1;
-	set = &pool->slabs;
 	*stats = (struct rdm_stats){
 		.size = sizeof(*stats),
 		.slab_bytes = set->bytes,
@@ -54,5 +43,20 @@ int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
 	stats->magazine_bytes = rdm_caches_bytes(pool);
 	stats->depot_bytes = rdm_depot_bytes(&pool->depot);
 	count_slabs(set, stats);
+}
+
+int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
+{
+	if (!rdm_pool_check(pool, "rdm_pool_stats"))
+		return -1;
+	if (!stats || stats->size != sizeof(*stats)) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_stats: size is not sizeof(struct rdm_stats)");
+		errno = EINVAL;
+		return -1;
+	}
+	if (!rdm_quiesce_enter("rdm_pool_stats"))
+		return -1;
+	rdm_stats_read(pool, stats);
+	stats->live_blocks = rdm_live_total(&pool->slabs, &stats->live_bytes);
 	return rdm_quiesce_leave(0);
 }

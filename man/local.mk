@@ -3,6 +3,9 @@ dist_man_MANS = \
 	man/rdmalloc.1 \
 	man/rdmalloc-doctor.1 \
 	man/rdmalloc-info.1 \
+	man/rdmalloc-map.1 \
+	man/rdmalloc-stat.1 \
+	man/rdmalloc-top.1 \
 	man/rdmalloc.7 \
 	man/rdm_aligned_alloc.3 \
 	man/rdm_calloc.3 \

@@ -207,11 +207,17 @@ EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
-dist_check_SCRIPTS += tests/preload/run
-dist_check_SCRIPTS += tests/command/completion tests/command/doctor tests/command/info
+dist_check_SCRIPTS += tests/preload/run tests/command/completion tests/command/doctor \
+	tests/command/info tests/command/watch
+EXTRA_PROGRAMS += tests/command/busy tests/command/impostor
+tests_command_busy_LDADD = lib/librdmalloc.la $(RAIL_LIBS)
+tests_command_impostor_LDADD =
+command_helpers = tests/command/busy tests/command/impostor
+MOSTLYCLEANFILES += tests/command/busy tests/command/impostor
+EXTRA_DIST += tests/command/agree.py
 else
-EXTRA_DIST += tests/preload/run
-EXTRA_DIST += tests/command/completion tests/command/doctor tests/command/info
+EXTRA_DIST += tests/preload/run tests/command/completion tests/command/doctor \
+	tests/command/info tests/command/watch
 endif
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \
@@ -231,3 +237,6 @@ check-programs: all $(check_LTLIBRARIES)
 
 include tests/vm/local.mk
 include tests/instructions/local.mk
+
+# Not in check_PROGRAMS: they are no tests.
+check_DATA += $(command_helpers)

@@ -15,8 +15,10 @@
 
 #include "conf.h"
 #include "config.h"
+#include "info_process.h"
 #include "output.h"
 #include "preload.h"
+#include "published.h"
 #include "rdmalloc.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -34,10 +36,11 @@ static const struct option options[] = {
 
 static void print_usage(FILE *out)
 {
-	fputs("Usage: rdmalloc info [-e] [--json]\n"
+	fputs("Usage: rdmalloc info [-e | PID] [--json]\n"
 	      "\n"
 	      "What this build is: version, rails and options, where the libraries are, and what\n"
-	      "of the kernel's they can use here.\n"
+	      "of the kernel's they can use here. Of a process: which of the libraries it has,\n"
+	      "how it is configured, what limits it.\n"
 	      "\n"
 	      "  -e, --environment  every key of RDMALLOC_CONF=\"key:value,...\": type, default, meaning\n"
 	      "  --json             for machines\n",
@@ -266,6 +269,8 @@ int rdm_info(int argc, char **argv)
 			print_usage(stderr);
 			return RDM_USAGE;
 		}
+	if (optind + 1 == argc && !keys && rdm_heap_parse_pid(argv[optind]) >= 0)
+		return rdm_info_process(rdm_heap_parse_pid(argv[optind]), json);
 	if (optind < argc) {
 		fprintf(stderr, "rdmalloc info: '%s' is not understood\n", argv[optind]);
 		print_usage(stderr);

@@ -11,12 +11,22 @@ tools_rdmalloc_SOURCES = \
 	tools/checks/read.c tools/checks/read.h \
 	tools/doctor.c tools/doctor.h \
 	tools/info.c tools/info.h \
+	tools/backing.c tools/backing.h \
+	tools/heap.c tools/heap.h \
+	tools/info_process.c tools/info_process.h \
 	tools/main.c \
 	tools/output.c tools/output.h \
 	tools/preload.c tools/preload.h \
 	tools/program.c tools/program.h \
-	tools/run.c tools/run.h
-tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) $(JSON_CFLAGS) $(CURSES_CFLAGS) \
+	tools/published.c tools/published.h \
+	tools/run.c tools/run.h \
+	tools/map.c tools/map.h \
+	tools/stat.c tools/stat.h \
+	tools/svg.c \
+	tools/table.c tools/table.h \
+	tools/top.c tools/top.h
+tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) \
+	$(JSON_CFLAGS) $(CURSES_CFLAGS) \
 	-DRDM_LIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \
 	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)

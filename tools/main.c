@@ -6,7 +6,10 @@
 #include "config.h"
 #include "doctor.h"
 #include "info.h"
+#include "map.h"
 #include "run.h"
+#include "stat.h"
+#include "top.h"
 
 enum { USAGE = 2 };
 
@@ -18,6 +21,9 @@ static const struct {
 	{ "doctor", rdm_doctor, "is this machine fit for RDMA in programs that fork?" },
 	{ "info", rdm_info, "what this build is, and what RDMALLOC_CONF can set" },
 	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
+	{ "map", rdm_map, "a picture of a process's heap" },
+	{ "stat", rdm_stat, "the figures of a process" },
+	{ "top", rdm_top, "processes and their pools, live" },
 };
 
 static void print_usage(FILE *out)

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "map.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "heap.h"
+#include "output.h"
+
+/* What stands before a strip. */
+#define PREFIX 31
+#define STRIP_MIN 16
+#define STRIP_MAX 128
+
+static const struct option options[] = {
+	{ "svg", required_argument, NULL, 's' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static void print_usage(FILE *out)
+{
+	fputs("Usage: rdmalloc map [--svg FILE | --json] PID\n"
+	      "\n"
+	      "Draws the heap of a process that was started with RDMALLOC_CONF=publish:true: of each\n"
+	      "slab what is live, cached and free, and which pages are behind it.\n"
+	      "\n"
+	      "  --svg FILE  as a picture for a browser\n"
+	      "  --json      one object, each slab in cells\n"
+	      "\n"
+	      "Exit status: 0; 1 when the process cannot be looked at or the file cannot be\n"
+	      "written, which a line says; 2 for wrong usage.\n",
+	      out);
+}
+
+struct rdm_map_part rdm_map_part(const struct rdm_heap *heap, const struct rdm_page_slab *slab,
+				 unsigned column, unsigned columns)
+{
+	uint64_t cells = slab->length >> heap->header->cell_shift;
+	uint64_t first = cells * column / columns, last = cells * (column + 1) / columns;
+	uint64_t bytes, live = 0, carved = 0;
+
+	/* More columns than cells: a cell is drawn more than once. */
+	if (last == first)
+		last = first + 1;
+	bytes = (last - first) << heap->header->cell_shift;
+	for (uint64_t i = first; i < last; i++) {
+		live += (uint64_t)heap->cells[slab->first_cell + i].live * 64;
+		carved += (uint64_t)heap->cells[slab->first_cell + i].carved * 64;
+	}
+	live = live < bytes ? live : bytes;
+	carved = carved < bytes ? carved : bytes;
+	carved = carved > live ? carved : live;
+	return (struct rdm_map_part){ live, carved - live, bytes - carved };
+}
+
+/* Columns of a strip: as many as fit. */
+static unsigned strip_width(void)
+{
+	const char *text = getenv("COLUMNS");
+	struct winsize size = { .ws_col = 0 };
+	unsigned columns = text ? (unsigned)strtoul(text, NULL, 10) : 0;
+
+	if (!columns && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
+		columns = size.ws_col;
+	if (!columns)
+		columns = 80;
+	if (columns < PREFIX + STRIP_MIN)
+		return STRIP_MIN;
+	return columns - PREFIX < STRIP_MAX ? columns - PREFIX : STRIP_MAX;
+}
+
+static void print_part(const struct rdm_map_part *part, bool quarantined)
+{
+	uint64_t bytes = part->live + part->cached + part->free;
+
+	if (quarantined)
+		rdm_print(stdout, RDM_RED, "x");
+	else if (part->live * 10 >= bytes * 9)
+		rdm_print(stdout, RDM_GREEN, "#");
+	else if (part->live * 2 >= bytes)
+		rdm_print(stdout, RDM_GREEN, "=");
+	else if (part->live)
+		rdm_print(stdout, RDM_GREEN, "-");
+	else if (part->cached)
+		rdm_print(stdout, RDM_YELLOW, "c");
+	else
+		rdm_print(stdout, RDM_PLAIN, ".");
+}
+
+static void print_slab(const struct rdm_heap *heap, const struct rdm_page_slab *slab,
+		       const struct rdm_backing_map *backing, unsigned width)
+{
+	struct rdm_backing behind = rdm_backing_of(backing, slab->base, slab->length);
+	char size[16], pages[24];
+
+	rdm_heap_size(slab->length, size);
+	rdm_backing_print(&behind, heap->header->page_bytes, pages);
+	printf("%#" PRIx64 " %6s %-8s ", slab->base, size, pages);
+	for (unsigned i = 0; i < width; i++) {
+		struct rdm_map_part part = rdm_map_part(heap, slab, i, width);
+
+		print_part(&part, slab->quarantined);
+	}
+	putchar('\n');
+}
+
+static void print_pool(const struct rdm_heap *heap, uint32_t index,
+		       const struct rdm_backing_map *backing, unsigned width)
+{
+	const struct rdm_page_pool *pool = &heap->pools[index];
+	char slabs[16], live[16], cached[16], pinned[16];
+
+	rdm_heap_size(pool->slab_bytes, slabs);
+	rdm_heap_size(pool->live_bytes, live);
+	rdm_heap_size(rdm_heap_cached(pool), cached);
+	rdm_heap_size(pool->pinned_bytes, pinned);
+	putchar('\n');
+	rdm_print(stdout, RDM_BOLD, "pool %s", pool->name);
+	printf(": %" PRIu64 " slabs, %s; live %s, cached %s, pinned %s\n", pool->slabs, slabs, live,
+	       cached, pinned);
+	for (uint32_t i = 0; i < heap->header->slabs; i++)
+		if (heap->slabs[i].pool == index)
+			print_slab(heap, &heap->slabs[i], backing, width);
+}
+
+static void print_legend(const struct rdm_heap *heap)
+{
+	rdm_print(stdout, RDM_BOLD, "process %d, %s", (int)heap->pid, heap->program);
+	printf(", %.1f s ago\nlive ", rdm_heap_age(heap->header->time_ns));
+	rdm_print(stdout, RDM_GREEN, "#");
+	fputs(" 90 % or more, ", stdout);
+	rdm_print(stdout, RDM_GREEN, "=");
+	fputs(" half, ", stdout);
+	rdm_print(stdout, RDM_GREEN, "-");
+	fputs(" less; ", stdout);
+	rdm_print(stdout, RDM_YELLOW, "c");
+	fputs(" cached, . free, ", stdout);
+	rdm_print(stdout, RDM_RED, "x");
+	puts(" quarantined");
+}
+
+static void print_text(const struct rdm_heap *heap, const struct rdm_backing_map *backing)
+{
+	unsigned width = strip_width();
+
+	print_legend(heap);
+	for (uint32_t i = 0; i < heap->header->pools; i++)
+		print_pool(heap, i, backing, width);
+	if (heap->header->slabs_left_out)
+		printf("\n%u more slabs are left out\n", heap->header->slabs_left_out);
+}
+
+static json_t *slab_json(const struct rdm_heap *heap, const struct rdm_page_slab *slab,
+			 const struct rdm_backing_map *backing)
+{
+	struct rdm_backing behind = rdm_backing_of(backing, slab->base, slab->length);
+	unsigned cells = (unsigned)(slab->length >> heap->header->cell_shift);
+	json_t *live = json_array(), *cached = json_array();
+	char base[32];
+
+	for (unsigned i = 0; i < cells; i++) {
+		struct rdm_map_part part = rdm_map_part(heap, slab, i, cells);
+
+		json_array_append_new(live, json_integer((json_int_t)part.live));
+		json_array_append_new(cached, json_integer((json_int_t)part.cached));
+	}
+	snprintf(base, sizeof(base), "%#" PRIx64, slab->base);
+	return json_pack(
+		"{s:s,s:I,s:s,s:i,s:I,s:b,s:o,s:o,s:o,s:o}", "address", base, "length",
+		(json_int_t)slab->length, "pool", heap->pools[slab->pool].name, "pool_index",
+		(int)slab->pool, "pinned_bytes", (json_int_t)slab->pinned_bytes, "quarantined",
+		slab->quarantined != 0, "present_bytes",
+		behind.known ? json_integer((json_int_t)behind.present) : json_null(), "huge_bytes",
+		behind.known ? json_integer((json_int_t)behind.huge) : json_null(), "live", live,
+		"cached", cached);
+}
+
+static int print_json(const struct rdm_heap *heap, const struct rdm_backing_map *backing)
+{
+	json_t *value = rdm_heap_json(heap);
+	json_t *slabs = json_array();
+
+	for (uint32_t i = 0; i < heap->header->slabs; i++)
+		json_array_append_new(slabs, slab_json(heap, &heap->slabs[i], backing));
+	json_object_set_new(value, "cell_bytes",
+			    json_integer((json_int_t)1 << heap->header->cell_shift));
+	json_object_set_new(value, "slabs", slabs);
+	return rdm_print_json(value);
+}
+
+static int show(pid_t pid, bool json, const char *svg)
+{
+	struct rdm_backing_map *backing;
+	struct rdm_heap heap;
+	int failed = 0;
+
+	if (!rdm_heap_read_or_say(&heap, pid))
+		return RDM_FINDING;
+	backing = rdm_backing_open(pid);
+	if (svg) {
+		failed = rdm_map_write_svg(&heap, backing, svg);
+		if (failed)
+			fprintf(stderr, "rdmalloc: %s: %s\n", svg, strerror(errno));
+	} else if (json) {
+		failed = print_json(&heap, backing);
+	} else {
+		print_text(&heap, backing);
+	}
+	rdm_backing_close(backing);
+	rdm_heap_free(&heap);
+	return failed ? RDM_FINDING : RDM_FINE;
+}
+
+int rdm_map(int argc, char **argv)
+{
+	const char *svg = NULL;
+	bool json = false;
+	int option;
+	pid_t pid;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (option == 'h') {
+			print_usage(stdout);
+			return RDM_FINE;
+		}
+		if (option == '?') {
+			print_usage(stderr);
+			return RDM_USAGE;
+		}
+		json = json || option == 'j';
+		svg = option == 's' ? optarg : svg;
+	}
+	pid = argc - optind == 1 ? rdm_heap_parse_pid(argv[optind]) : -1;
+	if (pid < 0 || (svg && json)) {
+		fputs(pid < 0 ? "rdmalloc map: which process?\n" :
+				"rdmalloc map: --svg or --json, not both\n",
+		      stderr);
+		print_usage(stderr);
+		return RDM_USAGE;
+	}
+	return show(pid, json, svg);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "stat.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "heap.h"
+#include "output.h"
+
+static const struct option options[] = {
+	{ "prometheus", no_argument, NULL, 'p' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static void print_usage(FILE *out)
+{
+	fputs("Usage: rdmalloc stat [--prometheus | --json] PID\n"
+	      "\n"
+	      "Prints the figures of a process that was started with RDMALLOC_CONF=publish:true.\n"
+	      "\n"
+	      "  --prometheus  as Prometheus and its like read them\n"
+	      "  --json        one object\n"
+	      "\n"
+	      "Exit status: 0; 1 when the process cannot be looked at, which a line says; 2 for\n"
+	      "wrong usage.\n",
+	      out);
+}
+
+static void print_size(const char *what, uint64_t bytes, const char *more)
+{
+	char size[16];
+
+	rdm_heap_size(bytes, size);
+	printf("  %-12s %8s  %s\n", what, size, more);
+}
+
+static void print_pool(const struct rdm_page_pool *pool)
+{
+	char rails[256], text[512];
+
+	rdm_heap_rails(pool, rails, sizeof(rails));
+	putchar('\n');
+	rdm_print(stdout, RDM_BOLD, "pool %s", pool->name);
+	printf(": %s, pages %s, fork %s, rails %s%s\n", rdm_heap_backing(pool),
+	       rdm_heap_pages(pool), rdm_heap_policy(pool), rails,
+	       pool->flags & RDM_PAGE_POOL_INHERITED ? ", inherited" : "");
+	snprintf(text, sizeof(text),
+		 "%" PRIu64 " of them, %" PRIu64 " made so far, %" PRIu64 " ahead", pool->slabs,
+		 pool->growths, pool->background_growths);
+	print_size("slabs", pool->slab_bytes, text);
+	snprintf(text, sizeof(text), "%" PRIu64 " registrations, %" PRIu64 " ended",
+		 pool->registrations, pool->deregistrations);
+	print_size("pinned", pool->pinned_bytes, text);
+	snprintf(text, sizeof(text), "%" PRIu64 " blocks", pool->live_blocks);
+	print_size("live", pool->live_bytes, text);
+	snprintf(text, sizeof(text), "in threads' magazines, %" PRIu64 " refills", pool->refills);
+	print_size("magazines", pool->magazine_bytes, text);
+	snprintf(text, sizeof(text), "answered %" PRIu64 " of these", pool->refills_served);
+	print_size("depot", pool->depot_bytes, text);
+	snprintf(text, sizeof(text), "%.1f %% of what is carved: free, and kept by the arena",
+		 100 * rdm_heap_fragmentation(pool));
+	print_size("fragmented", rdm_heap_stranded(pool), text);
+	if (pool->quarantined)
+		print_size("quarantined", pool->quarantined, "a rail refuses to deregister them");
+	rdm_heap_audit(pool, text, sizeof(text));
+	fputs("  audit        ", stdout);
+	rdm_print(stdout, pool->audit_violations ? RDM_RED : RDM_PLAIN, "%s\n", text);
+}
+
+static void print_text(const struct rdm_heap *heap)
+{
+	const struct rdm_page_header *header = heap->header;
+	const struct passwd *user = getpwuid(heap->user);
+	char reserve[16];
+
+	rdm_heap_size(header->reserve_bytes, reserve);
+	rdm_print(stdout, RDM_BOLD, "process %d, %s", (int)heap->pid, heap->program);
+	printf(" (%s): rdmalloc %s%s, %.1f s ago\n", user ? user->pw_name : "?", header->library,
+	       header->flags & RDM_PAGE_PRELOAD ? " by preload" : "",
+	       rdm_heap_age(header->time_ns));
+	printf("  %u pools, reserve %s, forks %" PRIu64, header->pools, reserve, header->forks);
+	if (header->forks)
+		printf(", the last one cost %" PRIu64 " us here", header->last_fork_ns / 1000);
+	putchar('\n');
+	for (uint32_t i = 0; i < header->pools; i++)
+		print_pool(&heap->pools[i]);
+	if (header->pools_left_out)
+		printf("\n%u more pools are left out\n", header->pools_left_out);
+}
+
+static void print_label(const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			putchar('\\');
+		putchar(*text);
+	}
+}
+
+static void print_labels(const struct rdm_heap *heap)
+{
+	printf("{pid=\"%d\",program=\"", (int)heap->pid);
+	print_label(heap->program);
+	putchar('"');
+}
+
+static void print_head(const char *subject, const char *name, enum rdm_heap_kind kind,
+		       const char *meaning)
+{
+	const char *suffix = kind == RDM_COUNTER ? "_total" : "";
+
+	printf("# HELP rdmalloc%s_%s%s %s\n# TYPE rdmalloc%s_%s%s %s\n", subject, name, suffix,
+	       meaning, subject, name, suffix, kind == RDM_COUNTER ? "counter" : "gauge");
+}
+
+static void print_of_process(const struct rdm_heap *heap, const char *name, enum rdm_heap_kind kind,
+			     const char *meaning, double value)
+{
+	print_head("", name, kind, meaning);
+	printf("rdmalloc_%s%s", name, kind == RDM_COUNTER ? "_total" : "");
+	print_labels(heap);
+	printf("} %.15g\n", value);
+}
+
+/* Pools may have the same name, series may not. */
+static void print_of_pools(const struct rdm_heap *heap, const struct rdm_heap_figure *figure)
+{
+	print_head("_pool", figure->name, figure->kind, figure->meaning);
+	for (uint32_t i = 0; i < heap->header->pools; i++) {
+		printf("rdmalloc_pool_%s%s", figure->name,
+		       figure->kind == RDM_COUNTER ? "_total" : "");
+		print_labels(heap);
+		printf(",pool=\"");
+		print_label(heap->pools[i].name);
+		printf("\",index=\"%u\"} %" PRIu64 "\n", i,
+		       rdm_heap_figure(&heap->pools[i], figure));
+	}
+}
+
+static void print_prometheus(const struct rdm_heap *heap)
+{
+	const struct rdm_page_header *header = heap->header;
+
+	print_of_process(heap, "snapshot_timestamp_seconds", RDM_GAUGE,
+			 "When these figures were taken.", (double)header->time_ns / 1e9);
+	print_of_process(heap, "pools", RDM_GAUGE, "Pools of the process.", header->pools);
+	print_of_process(heap, "reserve_bytes", RDM_GAUGE,
+			 "Address space that slabs are carved from.",
+			 (double)header->reserve_bytes);
+	print_of_process(heap, "forks", RDM_COUNTER, "Calls of fork().", (double)header->forks);
+	print_of_process(heap, "last_fork_seconds", RDM_GAUGE,
+			 "Time that rdmalloc took in the last fork().",
+			 (double)header->last_fork_ns / 1e9);
+	for (size_t i = 0; i < rdm_heap_figure_count; i++)
+		print_of_pools(heap, &rdm_heap_figures[i]);
+}
+
+static int finish(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return RDM_FINE;
+	fprintf(stderr, "rdmalloc: writing: %s\n", strerror(errno));
+	return RDM_FINDING;
+}
+
+static int show(pid_t pid, int format)
+{
+	struct rdm_heap heap;
+	int status = RDM_FINE;
+
+	if (!rdm_heap_read_or_say(&heap, pid))
+		return RDM_FINDING;
+	if (format == 'j')
+		status = rdm_print_json(rdm_heap_json(&heap)) ? RDM_FINDING : RDM_FINE;
+	else if (format == 'p')
+		print_prometheus(&heap);
+	else
+		print_text(&heap);
+	rdm_heap_free(&heap);
+	return status ? status : finish();
+}
+
+int rdm_stat(int argc, char **argv)
+{
+	int option, format = 't';
+	pid_t pid;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (option == 'h') {
+			print_usage(stdout);
+			return RDM_FINE;
+		}
+		if (option == '?') {
+			print_usage(stderr);
+			return RDM_USAGE;
+		}
+		format = option;
+	}
+	pid = argc - optind == 1 ? rdm_heap_parse_pid(argv[optind]) : -1;
+	if (pid < 0) {
+		fputs("rdmalloc stat: which process?\n", stderr);
+		print_usage(stderr);
+		return RDM_USAGE;
+	}
+	return show(pid, format);
+}
