@@ -119,7 +119,6 @@ static int answer(const struct fuse_file *file)
 	case FUSE_WRITE:
 		return reply_write(file, in);
 	case FUSE_RELEASE:
-	case FUSE_FLUSH:
 	case FUSE_FSYNC:
 		return reply(file, in, 0, NULL, 0);
 	case FUSE_FORGET:
@@ -217,7 +216,11 @@ static int open_file(struct fuse_errand *errand)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", errand->fd);
 	file->file = open(path, O_RDWR | O_CLOEXEC);
 	/* From here on the kernel knows its size. */
-	return file->file < 0 || fstat(file->file, &info) ? errno : 0;
+	if (file->file < 0 || fstat(file->file, &info))
+		return errno;
+	/* And that there is no FLUSH, which a process would wait for at its end. */
+	close(dup(file->file));
+	return 0;
 }
 
 #ifdef SYS_fsopen

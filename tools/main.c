@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "forktest.h"
 #include "run.h"
 
 enum { USAGE = 2 };
@@ -13,6 +14,7 @@ static const struct {
 	int (*call)(int argc, char **argv);
 	const char *meaning;
 } commands[] = {
+	{ "forktest", rdm_forktest, "show which memory loses data on this kernel" },
 	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
 };
 
