@@ -35,6 +35,21 @@ static bool was_never_written(const struct forktest_cell *cell, unsigned page)
 	       !PROBE_EXCLUSIVE(entry);
 }
 
+static unsigned first_page(const struct forktest_cell *cell)
+{
+	unsigned first = 0;
+
+	while (first + 1 < PROBE_PAGES && !(cell->out.stale >> first & 1))
+		first++;
+	return first;
+}
+
+/* Not where it would have been lost without the hazard, too. */
+static bool is_own_doing(const struct forktest_cell *cell)
+{
+	return cell->hazard->own_doing && !was_never_written(cell, first_page(cell));
+}
+
 static void name_frames(const struct forktest_cell *cell, unsigned page, char *text, size_t size)
 {
 	uint64_t before = PROBE_FRAME(cell->out.at_pin[page]);
@@ -49,11 +64,9 @@ static void name_frames(const struct forktest_cell *cell, unsigned page, char *t
 static void explain_loss(const struct forktest_cell *cell, char *text, size_t size)
 {
 	const struct probe_outcome *out = &cell->out;
+	unsigned first = first_page(cell);
 	char pages[80], frames[96];
-	unsigned first = 0;
 
-	while (first + 1 < PROBE_PAGES && !(out->stale >> first & 1))
-		first++;
 	name_pages(out->stale, pages, sizeof(pages));
 	name_frames(cell, first, frames, sizeof(frames));
 	snprintf(text, size, "%s of %s%s, because %s%s",
@@ -63,7 +76,7 @@ static void explain_loss(const struct forktest_cell *cell, char *text, size_t si
 		 was_never_written(cell, first) ?
 			 "nobody had written it: the device took the shared zero page" :
 			 cell->hazard->why,
-		 cell->hazard->own_doing ? "; the caller's own doing" : "");
+		 is_own_doing(cell) ? "; the caller's own doing" : "");
 }
 
 void forktest_explain(const struct forktest_cell *cell, char *text, size_t size)
@@ -84,8 +97,8 @@ static void print_mark(const struct forktest_cell *cell)
 		rdm_print(stdout, RDM_GREEN, ".");
 		break;
 	case PROBE_LOST:
-		rdm_print(stdout, cell->hazard->own_doing ? RDM_YELLOW : RDM_RED, "%c",
-			  cell->hazard->own_doing ? 'x' : 'X');
+		rdm_print(stdout, is_own_doing(cell) ? RDM_YELLOW : RDM_RED, "%c",
+			  is_own_doing(cell) ? 'x' : 'X');
 		break;
 	case PROBE_SKIPPED:
 		putchar('-');
