@@ -119,6 +119,7 @@ static int answer(const struct fuse_file *file)
 	case FUSE_WRITE:
 		return reply_write(file, in);
 	case FUSE_RELEASE:
+	case FUSE_FLUSH:
 	case FUSE_FSYNC:
 		return reply(file, in, 0, NULL, 0);
 	case FUSE_FORGET:
@@ -134,22 +135,23 @@ static int answer(const struct fuse_file *file)
  * If we are killed, requests fail when nobody has dev open any more; so a thread that
  * waits for an answer, and cannot be killed meanwhile, must not.
  */
-static void drop_descriptors(const struct fuse_errand *errand)
+static int drop_descriptors(const struct fuse_errand *errand)
 {
 	if (unshare(CLONE_FILES))
-		return;
+		return errno;
 	for (int fd = 3; fd < DESCRIPTORS; fd++)
-		if (fd != errand->fd && fd != errand->done && fd != errand->file->file)
+		if (fd != errand->fd && fd != errand->done && fd != errand->file->mount)
 			syscall(SYS_close, fd);
+	return 0;
 }
 
 static void *run(void *argument)
 {
 	struct fuse_errand *errand = argument;
 
-	if (errand->private)
-		drop_descriptors(errand);
-	errand->error = errand->run(errand);
+	errand->error = drop_descriptors(errand);
+	if (!errand->error)
+		errand->error = errand->run(errand);
 	eventfd_write(errand->done, 1);
 	return NULL;
 }
@@ -166,7 +168,7 @@ static int await(const struct fuse_errand *errand)
 		while (poll(fd, 2, -1) < 0)
 			;
 	} while (!fd[0].revents && !fd[1].revents);
-	return fd[0].revents != 0;
+	return !fd[1].revents;
 }
 
 static int finish(struct fuse_errand *errand)
@@ -174,6 +176,13 @@ static int finish(struct fuse_errand *errand)
 	pthread_join(errand->thread, NULL);
 	close(errand->done);
 	return errand->error;
+}
+
+/* Nobody will answer any more: without this the thread would wait for ever. */
+static void abandon(struct fuse_file *file)
+{
+	close(file->dev);
+	file->dev = -1;
 }
 
 int fuse_errand_begin(struct fuse_errand *errand)
@@ -187,40 +196,30 @@ int fuse_errand_begin(struct fuse_errand *errand)
 	}
 	if (errand->error)
 		return 1;
-	if (!await(errand))
-		return 0;
+	while (!await(errand)) {
+		if (errand->ready)
+			return 0;
+		if (answer(errand->file))
+			abandon(errand->file);
+	}
 	finish(errand);
 	return 1;
 }
 
 int fuse_errand_end(struct fuse_errand *errand)
 {
-	while (!await(errand)) {
-		if (!answer(errand->file))
-			continue;
-		/* Nobody will answer any more: without this the thread would wait for ever. */
-		close(errand->file->dev);
-		errand->file->dev = -1;
-		break;
-	}
+	while (!await(errand))
+		if (answer(errand->file))
+			abandon(errand->file);
 	return finish(errand);
 }
 
-static int open_file(struct fuse_errand *errand)
+int fuse_file_reopen(const struct fuse_file *file)
 {
-	struct fuse_file *file = errand->file;
-	struct stat info;
-	char path[32];
+	char path[48];
 
-	/* The mount's root is the file. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", errand->fd);
-	file->file = open(path, O_RDWR | O_CLOEXEC);
-	/* From here on the kernel knows its size. */
-	if (file->file < 0 || fstat(file->file, &info))
-		return errno;
-	/* And that there is no FLUSH, which a process would wait for at its end. */
-	close(dup(file->file));
-	return 0;
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", file->mount);
+	return open(path, O_RDWR | O_CLOEXEC);
 }
 
 #ifdef SYS_fsopen
@@ -282,37 +281,21 @@ static int skip_mount(struct probe_outcome *out, int error)
 
 int fuse_file_open(struct fuse_file *file, struct probe_outcome *out)
 {
-	struct fuse_errand errand = { .file = file, .run = open_file };
-	int error;
-
-	*file = (struct fuse_file){ .dev = -1, .file = -1 };
+	*file = (struct fuse_file){ .dev = -1, .mount = -1 };
+	file->image = calloc(1, FUSE_FILE_BYTES);
+	if (!file->image)
+		return probe_refused(out, "FUSE", ENOMEM);
 	file->dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (file->dev < 0)
-		return probe_skip(out, "FUSE: /dev/fuse: %s", strerror(errno));
-	errand.fd = mount_nowhere(file->dev);
-	if (errand.fd < 0) {
-		error = errno;
-		fuse_file_close(file);
-		return skip_mount(out, error);
-	}
-	file->image = calloc(1, FUSE_FILE_BYTES);
-	error = file->image ? 0 : ENOMEM;
-	if (!error)
-		error = fuse_errand_begin(&errand) ? errand.error : fuse_errand_end(&errand);
-	close(errand.fd);
-	if (!error)
+		probe_skip(out, "FUSE: /dev/fuse: %s", strerror(errno));
+	else
+		file->mount = mount_nowhere(file->dev);
+	if (file->mount >= 0)
 		return 0;
-	fuse_file_close(file);
-	return probe_broken(out, "FUSE: opening the file: %s", strerror(error));
-}
-
-void fuse_file_close(struct fuse_file *file)
-{
-	/* In this order: what is asked because of the second gets an error, not an answer. */
-	if (file->dev >= 0)
+	if (file->dev >= 0) {
+		skip_mount(out, errno);
 		close(file->dev);
-	if (file->file >= 0)
-		close(file->file);
+	}
 	free(file->image);
-	*file = (struct fuse_file){ .dev = -1, .file = -1 };
+	return -1;
 }

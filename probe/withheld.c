@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fuse.h"
@@ -30,7 +31,16 @@ static bool is_direct(const struct probe_device *device)
 
 static int configure(struct fuse_errand *errand)
 {
-	return probe_loop_configure(errand->fd, errand->file->file);
+	int file = fuse_file_reopen(errand->file);
+	struct stat info;
+	int error;
+
+	if (file < 0)
+		return errno;
+	/* From here on the kernel knows its size. */
+	error = fstat(file, &info) ? errno : probe_loop_configure(errand->fd, file);
+	close(file);
+	return error;
 }
 
 static int open_loop(struct probe_outcome *out)
@@ -38,7 +48,6 @@ static int open_loop(struct probe_outcome *out)
 	struct fuse_errand errand = {
 		.file = &session.file,
 		.run = configure,
-		.private = true,
 	};
 	int error;
 
@@ -75,15 +84,21 @@ static int open_session(struct probe_device *device, struct probe_outcome *out)
 static int transfer(struct fuse_errand *errand)
 {
 	struct probe_buffer *buffer = errand->context;
+	int fd = errand->fd < 0 ? fuse_file_reopen(errand->file) : errand->fd;
 	ssize_t done;
+	int error;
 
-	if (buffer->lkey)
-		done = pwrite(errand->fd, buffer->addr, buffer->length, 0);
-	else
-		done = pread(errand->fd, buffer->addr, buffer->length, 0);
-	if (done < 0)
+	if (fd < 0)
 		return errno;
-	return (size_t)done == buffer->length ? 0 : EIO;
+	errand->ready = true;
+	if (buffer->lkey)
+		done = pwrite(fd, buffer->addr, buffer->length, 0);
+	else
+		done = pread(fd, buffer->addr, buffer->length, 0);
+	error = done < 0 ? errno : (size_t)done == buffer->length ? 0 : EIO;
+	if (errand->fd < 0)
+		close(fd);
+	return error;
 }
 
 static int finish(struct probe_device *device)
@@ -103,8 +118,7 @@ static int pin(struct probe_device *device, struct probe_buffer *buffer, struct 
 		.file = &session.file,
 		.run = transfer,
 		.context = buffer,
-		.fd = is_direct(device) ? session.loop : session.file.file,
-		.private = true,
+		.fd = is_direct(device) ? session.loop : -1,
 	};
 	if (fuse_errand_begin(&session.errand))
 		return probe_refused(out, device->engine->name,
