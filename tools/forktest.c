@@ -74,12 +74,22 @@ static void catch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+static bool needs_loop(const struct forktest_cell *cell, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (cell[i].engine->engine == &probe_direct_read ||
+		    cell[i].engine->engine == &probe_direct_write)
+			return true;
+	return false;
+}
+
 static bool run(struct forktest_cell *cell, size_t n, bool system)
 {
 	bool whole;
 
 	catch_signals();
-	probe_loop_reserve();
+	if (needs_loop(cell, n))
+		probe_loop_reserve();
 	if (system)
 		forktest_system_begin();
 	whole = forktest_run(cell, n, &stop);
