@@ -14,6 +14,7 @@
 
 #include <rdmalloc.h>
 
+#include "pool_memory.h"
 #include "probe.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -26,19 +27,10 @@
 
 enum { RED = 31, GREEN = 32, YELLOW = 33 };
 
-static int rdm_get(void *context, const struct probe_device *device, struct probe_buffer *buffer);
-static void rdm_put(void *context, struct probe_buffer *buffer);
-
-#define RDM_MEMORY(policy)                                          \
-	{                                                           \
-		.name = "rdmalloc", .get = rdm_get, .put = rdm_put, \
-		.context = (void *)(uintptr_t)(policy)              \
-	}
-
 static const struct probe_memory rdm_memory[POLICIES] = {
-	RDM_MEMORY(RDM_FORK_HOLE),
-	RDM_MEMORY(RDM_FORK_ZERO),
-	RDM_MEMORY(RDM_FORK_COPY),
+	PROBE_POOL("rdmalloc", RDM_BACKING_DEFAULT, RDM_PAGES_DEFAULT, RDM_FORK_HOLE),
+	PROBE_POOL("rdmalloc", RDM_BACKING_DEFAULT, RDM_PAGES_DEFAULT, RDM_FORK_ZERO),
+	PROBE_POOL("rdmalloc", RDM_BACKING_DEFAULT, RDM_PAGES_DEFAULT, RDM_FORK_COPY),
 };
 
 static const struct {
@@ -73,50 +65,6 @@ static const struct {
 #define ROWS (COUNT(engines) * COUNT(hazards))
 
 static bool colours;
-
-static int rdm_get(void *context, const struct probe_device *device, struct probe_buffer *buffer)
-{
-	struct rdm_pool_config config = RDM_POOL_CONFIG_INIT;
-	struct rdm_key key;
-	bool on_rail = device->ring || device->pd;
-	rdm_pool *pool;
-	int rail = -1;
-	int error;
-
-	config.name = "forksafe";
-	config.fork = (unsigned)(uintptr_t)context;
-	/* The smallest: what is tested is the same, and RLIMIT_MEMLOCK may be small. */
-	config.slab_size = 2 * MIB;
-	pool = rdm_pool_create(&config);
-	if (!pool)
-		return errno;
-	if (device->ring)
-		rail = rdm_pool_add_uring(pool, device->ring, 0);
-	if (device->pd)
-		rail = rdm_pool_add_verbs(pool, device->pd, device->access);
-	if (!on_rail || rail >= 0)
-		buffer->addr = rdm_malloc(pool, buffer->length);
-	if (buffer->addr && (!on_rail || !rdm_key(buffer->addr, rail, &key))) {
-		buffer->registered = on_rail;
-		buffer->lkey = on_rail ? key.lkey : 0;
-		buffer->rkey = on_rail ? key.rkey : 0;
-		buffer->owner = pool;
-		return 0;
-	}
-	error = errno;
-	rdm_free(buffer->addr);
-	rdm_pool_destroy(pool);
-	return error;
-}
-
-static void rdm_put(void *context, struct probe_buffer *buffer)
-{
-	(void)context;
-	rdm_free(buffer->addr);
-	/* A pool that stays behind would take its ring's memory with it. */
-	if (rdm_pool_destroy(buffer->owner))
-		perror("rdm_pool_destroy");
-}
 
 static void print_cell(int colour, const char *text)
 {
@@ -246,7 +194,7 @@ static unsigned print_views(void)
 	for (size_t i = 0; i < POLICIES; i++) {
 		static const struct probe_device no_device;
 		struct probe_buffer buffer = { .length = length };
-		int error = rdm_get(rdm_memory[i].context, &no_device, &buffer);
+		int error = probe_pool_get(rdm_memory[i].context, &no_device, &buffer);
 		enum probe_view view;
 
 		printf("policy %-25s ", policies[i].name);
@@ -259,7 +207,7 @@ static unsigned print_views(void)
 		printf("%s%s\n", describe(view),
 		       view == policies[i].view ? "" : ": NOT WHAT THE POLICY SAYS");
 		wrong += view != policies[i].view;
-		rdm_put(NULL, &buffer);
+		probe_pool_put(NULL, &buffer);
 	}
 	return wrong;
 }
@@ -287,11 +235,7 @@ static bool can_pin(size_t length, struct probe_outcome *out)
 	bool can = false;
 
 	if (!probe_device_open(&device, &probe_uring, out)) {
-		int error = probe_malloc.get(NULL, &device, &buffer);
-
-		if (error) {
-			probe_refused(out, "malloc", error);
-		} else {
+		if (!probe_buffer_get(&probe_malloc, &device, &buffer, out)) {
 			can = !probe_device_pin(&device, &buffer, out);
 			probe_device_unpin(&device);
 			probe_malloc.put(NULL, &buffer);

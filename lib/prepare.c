@@ -326,6 +326,13 @@ void rdm_prepare_protect(void *addr, size_t length)
 	dontfork(addr, length);
 }
 
+void rdm_prepare_unmerge(void *addr, size_t length)
+{
+	/* EINVAL: a kernel without KSM. */
+	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
+		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
+}
+
 /* All that comes before the write. */
 static int protect(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
@@ -333,9 +340,7 @@ static int protect(void *addr, size_t length, const struct rdm_memory_kind *kind
 
 	if (error)
 		return error;
-	/* EINVAL: a kernel without KSM. */
-	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
-		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
+	rdm_prepare_unmerge(addr, length);
 	advise_pages(addr, length, kind);
 	return bind_node(addr, length, kind->node);
 }

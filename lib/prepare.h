@@ -72,6 +72,9 @@ bool rdm_prepare_move(void *to, void *from, size_t length);
  */
 void rdm_prepare_touch(void *addr, size_t length);
 
+/* KSM leaves it alone from here on, whoever asked it, for the memory or the whole process. */
+void rdm_prepare_unmerge(void *addr, size_t length);
+
 /* Writes to each base page without changing it, also while others use it. */
 void rdm_prepare_dirty(void *addr, size_t length);
 

@@ -93,7 +93,8 @@ int rdm_slab_register(struct rdm_slab *slab, int rail)
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
-	/* Paging, KSM or a fork may have undone an earlier write. */
+	/* Paging, KSM or a fork may have undone an earlier write; KSM could undo this one, too. */
+	rdm_prepare_unmerge(slab->base, slab->length);
 	rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
 	if (error)

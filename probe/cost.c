@@ -63,11 +63,8 @@ int probe_fork_cost(const struct probe_memory *memory, size_t length, unsigned r
 		return measure(rounds, cost, out);
 	ret = probe_device_open(&device, &probe_uring, out);
 	if (!ret) {
-		int error = memory->get(memory->context, &device, &buffer);
-
-		if (error) {
-			ret = probe_refused(out, memory->name, error);
-		} else {
+		ret = probe_buffer_get(memory, &device, &buffer, out);
+		if (!ret) {
 			ret = probe_device_pin(&device, &buffer, out);
 			if (!ret)
 				ret = measure(rounds, cost, out);

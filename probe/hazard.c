@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +25,11 @@ const struct probe_hazard probe_child_writes = {
 	.children_write = true,
 };
 const struct probe_hazard probe_many_forks = { .name = "64 children live", .forks = 64 };
-const struct probe_hazard probe_purge = { .name = "MADV_DONTNEED", .purge = true };
+const struct probe_hazard probe_written_fork = {
+	.name = "written, then fork",
+	.when = PROBE_WRITTEN,
+	.forks = 1,
+};
 
 static void *fork_all_the_time(void *argument)
 {
@@ -158,9 +161,9 @@ int probe_strike_now(struct probe_strike *strike, const struct probe_buffer *buf
 	for (unsigned i = 0; i < hazard->forks && !hazard->sibling; i++)
 		if (bear_a_child(strike, buffer, n, out))
 			return -1;
-	for (size_t i = 0; i < n && hazard->purge; i++)
-		if (madvise(buffer[i].addr, buffer[i].length, MADV_DONTNEED))
-			return probe_broken(out, "MADV_DONTNEED: %s", strerror(errno));
+	for (size_t i = 0; i < n && hazard->strike; i++)
+		if (hazard->strike(&buffer[i], out))
+			return -1;
 	return strike->sibling ? await_sibling(strike->sibling, hazard->forks, out) : 0;
 }
 
@@ -194,5 +197,7 @@ void probe_strike_end(struct probe_strike *strike)
 	probe_strike_calm(strike);
 	if (strike->sibling)
 		stop_sibling(strike->sibling);
+	if (strike->hazard->undo)
+		strike->hazard->undo();
 	free(strike->child);
 }

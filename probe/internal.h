@@ -11,9 +11,18 @@ size_t probe_page(void);
 
 /* Every page gets a byte of its own, other ones for each seed, never 0. */
 void probe_fill(unsigned char *addr, size_t length, unsigned seed);
-/* Pages that differ. */
-size_t probe_differ(const unsigned char *a, const unsigned char *b, size_t length);
+/* Pages that differ; notes which. */
+size_t probe_differ(struct probe_outcome *out, const unsigned char *a, const unsigned char *b,
+		    size_t length);
 unsigned probe_next_seed(void);
+
+/* The loop device of probe_loop_reserve(), or -1. open: a descriptor; configure: 0 or errno. */
+int probe_loop_reserved(void);
+int probe_loop_open(int number);
+int probe_loop_configure(int loop, int file);
+
+/* Calls it in a network namespace without anybody else. What it returned, or errno. */
+int probe_in_own_network(int (*open_sockets)(void *argument), void *argument);
 
 /* A child and a socket to it. Each side sends a byte to let the other go on. */
 struct probe_child {

@@ -4,13 +4,20 @@ noinst_LTLIBRARIES += probe/librdmprobe.la
 probe_librdmprobe_la_SOURCES = \
 	probe/child.c \
 	probe/cost.c \
+	probe/fuse.c probe/fuse.h \
 	probe/hazard.c \
 	probe/internal.h \
+	probe/loop.c \
 	probe/memory.c \
+	probe/namespace.c \
+	probe/pool_memory.c probe/pool_memory.h \
 	probe/probe.c probe/probe.h \
+	probe/strikes.c \
 	probe/uring.c \
 	probe/verbs.c \
-	probe/vmsplice.c
+	probe/vmsplice.c \
+	probe/withheld.c \
+	probe/xdp.c
 if HAVE_VERBS
 probe_librdmprobe_la_SOURCES += probe/rc.c probe/rc.h
 endif

@@ -10,7 +10,6 @@
  * and in the middle of it no huge page of the block's first bytes reaches in.
  */
 #define SLACK ((size_t)48 << 20)
-#define THP_ALIGN ((size_t)2 << 20)
 
 const struct probe_memory probe_malloc = PROBE_MALLOC("malloc", 0);
 const struct probe_memory probe_malloc_dontfork =
@@ -32,8 +31,9 @@ static bool touched(const struct probe_buffer *buffer)
 	return any;
 }
 
-static int take_care(const struct probe_buffer *buffer, uintptr_t care)
+int probe_take_care(void *context, struct probe_buffer *buffer)
 {
+	uintptr_t care = (uintptr_t)context;
 	static const struct {
 		enum probe_care care;
 		int advice;
@@ -45,7 +45,7 @@ static int take_care(const struct probe_buffer *buffer, uintptr_t care)
 
 	for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
 		if (!(care & advices[i].care) ||
-		    !madvise(buffer->addr, buffer->length, advices[i].advice))
+		    !madvise(buffer->addr, buffer->extent, advices[i].advice))
 			continue;
 		/* A kernel without THP has nothing to turn off. */
 		if (advices[i].care != PROBE_CARE_NO_THP)
@@ -54,16 +54,15 @@ static int take_care(const struct probe_buffer *buffer, uintptr_t care)
 	for (size_t at = 0; care & PROBE_CARE_READ && at < buffer->length; at += probe_page())
 		(void)*(volatile unsigned char *)(buffer->addr + at);
 	if (care & PROBE_CARE_WRITE)
-		probe_fill(buffer->addr, buffer->length, probe_next_seed());
+		probe_fill(buffer->addr, buffer->extent, probe_next_seed());
 	return 0;
 }
 
 int probe_malloc_get(void *context, const struct probe_device *device, struct probe_buffer *buffer)
 {
 	uintptr_t care = (uintptr_t)context;
-	size_t align = care & PROBE_CARE_THP ? THP_ALIGN : probe_page();
+	size_t align = care & PROBE_CARE_THP ? PROBE_HUGE : probe_page();
 	uintptr_t middle;
-	int error;
 
 	(void)device;
 	if (buffer->length > SIZE_MAX - SLACK)
@@ -73,10 +72,10 @@ int probe_malloc_get(void *context, const struct probe_device *device, struct pr
 		return ENOMEM;
 	middle = (uintptr_t)buffer->owner + SLACK / 2;
 	buffer->addr = (unsigned char *)((middle + align - 1) & ~(align - 1));
-	error = touched(buffer) ? EADDRINUSE : take_care(buffer, care);
-	if (error)
-		probe_malloc_put(context, buffer);
-	return error;
+	if (!touched(buffer))
+		return 0;
+	probe_malloc_put(context, buffer);
+	return EADDRINUSE;
 }
 
 void probe_malloc_put(void *context, struct probe_buffer *buffer)
@@ -85,4 +84,40 @@ void probe_malloc_put(void *context, struct probe_buffer *buffer)
 	if ((uintptr_t)context & PROBE_CARE_DONTFORK)
 		madvise(buffer->addr, buffer->length, MADV_DOFORK);
 	free(buffer->owner);
+}
+
+int probe_map_get(void *context, const struct probe_device *device, struct probe_buffer *buffer)
+{
+	uintptr_t care = (uintptr_t)context;
+	bool hugetlb = care & PROBE_CARE_HUGETLB;
+	bool huge = care & (PROBE_CARE_HUGETLB | PROBE_CARE_THP);
+	/* Huge pages begin where their size says; one that is of the kernel's making needs room. */
+	size_t slack = huge && !hugetlb ? PROBE_HUGE : 0;
+	uintptr_t start;
+
+	(void)device;
+	buffer->extent = huge ? PROBE_HUGE : buffer->length;
+	buffer->owner = mmap(NULL, buffer->extent + slack, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS |
+				     (hugetlb ? MAP_HUGETLB | 21 << MAP_HUGE_SHIFT : 0),
+			     -1, 0);
+	if (buffer->owner == MAP_FAILED)
+		return errno;
+	start = (uintptr_t)buffer->owner;
+	if (slack)
+		start = (start + PROBE_HUGE - 1) & ~(uintptr_t)(PROBE_HUGE - 1);
+	buffer->addr = (unsigned char *)start;
+	/* Before anybody touches it. A kernel without THP has nothing to turn off. */
+	if (slack && madvise(buffer->addr, buffer->extent, MADV_HUGEPAGE))
+		return probe_map_put(context, buffer), EOPNOTSUPP;
+	if (!huge)
+		madvise(buffer->addr, buffer->extent, MADV_NOHUGEPAGE);
+	return 0;
+}
+
+void probe_map_put(void *context, struct probe_buffer *buffer)
+{
+	bool thp = (uintptr_t)context & PROBE_CARE_THP;
+
+	munmap(buffer->owner, buffer->extent + (thp ? PROBE_HUGE : 0));
 }

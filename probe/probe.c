@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "internal.h"
-
-/* Enough to tell a page from its neighbour, and few enough for the smallest pipe. */
-#define PAGES 4
 
 const char *probe_verdict_name(enum probe_verdict verdict)
 {
@@ -81,14 +79,33 @@ void probe_fill(unsigned char *addr, size_t length, unsigned seed)
 		memset(addr + i * page, (int)(1 + (seed * 37 + i * 11) % 255), page);
 }
 
-size_t probe_differ(const unsigned char *a, const unsigned char *b, size_t length)
+size_t probe_differ(struct probe_outcome *out, const unsigned char *a, const unsigned char *b,
+		    size_t length)
 {
 	size_t page = probe_page();
 	size_t differ = 0;
 
-	for (size_t at = 0; at < length; at += page)
-		differ += memcmp(a + at, b + at, page) != 0;
+	for (size_t at = 0; at < length; at += page) {
+		if (!memcmp(a + at, b + at, page))
+			continue;
+		differ++;
+		if (at / page < 32)
+			out->stale |= 1u << (at / page);
+	}
 	return differ;
+}
+
+void probe_pagemap(const void *addr, uint64_t *entry, size_t n)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	off_t at = (off_t)((uintptr_t)addr / probe_page() * sizeof(*entry));
+
+	memset(entry, 0, n * sizeof(*entry));
+	if (fd < 0)
+		return;
+	if (pread(fd, entry, n * sizeof(*entry), at) < 0)
+		memset(entry, 0, n * sizeof(*entry));
+	close(fd);
 }
 
 int probe_device_open(struct probe_device *device, const struct probe_engine *engine,
@@ -131,21 +148,99 @@ struct trial {
 	size_t opened, got;
 };
 
-static int set_up(struct trial *trial, const struct probe_engine *engine, struct probe_outcome *out)
+static int map(const struct probe_memory *memory, const struct probe_device *device,
+	       struct probe_buffer *buffer, struct probe_outcome *out)
+{
+	int error = memory->get(memory->context, device, buffer);
+
+	if (error)
+		return probe_refused(out, memory->name, error);
+	if (!buffer->extent)
+		buffer->extent = buffer->length;
+	return 0;
+}
+
+static int prepare(const struct probe_memory *memory, struct probe_buffer *buffer,
+		   struct probe_outcome *out)
+{
+	int error = memory->prepare ? memory->prepare(memory->context, buffer) : 0;
+
+	return error ? probe_refused(out, memory->name, error) : 0;
+}
+
+static int attach(const struct probe_memory *memory, const struct probe_device *device,
+		  struct probe_buffer *buffer, struct probe_outcome *out)
+{
+	int error = memory->attach ? memory->attach(memory->context, device, buffer) : 0;
+
+	return error ? probe_refused(out, memory->name, error) : 0;
+}
+
+int probe_buffer_get(const struct probe_memory *memory, const struct probe_device *device,
+		     struct probe_buffer *buffer, struct probe_outcome *out)
+{
+	if (map(memory, device, buffer, out))
+		return -1;
+	if (!prepare(memory, buffer, out) && !attach(memory, device, buffer, out))
+		return 0;
+	memory->put(memory->context, buffer);
+	return -1;
+}
+
+static int get(struct trial *trial, const struct probe_engine *engine, struct probe_outcome *out)
 {
 	struct probe_device *device = &trial->device[trial->opened];
 	struct probe_buffer *buffer = &trial->buffer[trial->got];
-	int error;
 
 	trial->opened++;
 	if (probe_device_open(device, engine, out))
 		return -1;
-	buffer->length = PAGES * probe_page();
-	error = trial->memory->get(trial->memory->context, device, buffer);
-	if (error)
-		return probe_refused(out, trial->memory->name, error);
+	buffer->length = PROBE_PAGES * probe_page();
+	if (map(trial->memory, device, buffer, out))
+		return -1;
 	trial->got++;
-	return probe_device_pin(device, buffer, out);
+	return 0;
+}
+
+static int pin(struct trial *trial, size_t i, struct probe_outcome *out)
+{
+	struct probe_buffer *buffer = &trial->buffer[i];
+
+	if (attach(trial->memory, &trial->device[i], buffer, out))
+		return -1;
+	if (probe_device_pin(&trial->device[i], buffer, out))
+		return -1;
+	probe_pagemap(buffer->addr, out->at_pin, PROBE_PAGES);
+	return 0;
+}
+
+static int strike_if(struct trial *trial, struct probe_strike *strike, enum probe_when when,
+		     struct probe_outcome *out)
+{
+	if (strike->hazard->when != when)
+		return 0;
+	for (size_t i = 0; i < trial->got && when == PROBE_WRITTEN; i++)
+		probe_fill(trial->buffer[i].addr, trial->buffer[i].length, probe_next_seed());
+	return probe_strike_now(strike, trial->buffer, trial->got, out);
+}
+
+/* Everything up to the check, with the hazard where it belongs. */
+static int set_up(struct trial *trial, const struct probe_engine *const *engines, size_t n,
+		  struct probe_strike *strike, struct probe_outcome *out)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = get(trial, engines[i], &out[i]);
+	if (!ret)
+		ret = strike_if(trial, strike, PROBE_WRITTEN, out);
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = prepare(trial->memory, &trial->buffer[i], &out[i]);
+	if (!ret)
+		ret = strike_if(trial, strike, PROBE_PREPARED, out);
+	for (size_t i = 0; i < n && !ret; i++)
+		ret = pin(trial, i, &out[i]);
+	return ret ? ret : strike_if(trial, strike, PROBE_PINNED, out);
 }
 
 static void tear_down(struct trial *trial)
@@ -163,6 +258,8 @@ static int check_all(struct trial *trial, struct probe_outcome *out)
 	for (size_t i = 0; i < trial->got; i++)
 		if (probe_device_check(&trial->device[i], &trial->buffer[i], &out[i]))
 			return -1;
+	for (size_t i = 0; i < trial->got; i++)
+		probe_pagemap(trial->buffer[i].addr, out[i].at_end, PROBE_PAGES);
 	return 0;
 }
 
@@ -172,14 +269,11 @@ static int run_round(const struct probe_engine *const *engines, size_t n,
 {
 	struct trial trial = { .memory = memory };
 	size_t stale[PROBE_ENGINES_MAX];
-	int ret = 0;
+	int ret;
 
-	for (size_t i = 0; i < n && !ret; i++) {
+	for (size_t i = 0; i < n; i++)
 		stale[i] = out[i].device_stale + out[i].cpu_stale;
-		ret = set_up(&trial, engines[i], &out[i]);
-	}
-	if (!ret)
-		ret = probe_strike_now(strike, trial.buffer, n, out);
+	ret = set_up(&trial, engines, n, strike, out);
 	if (!ret) {
 		do {
 			ret = check_all(&trial, out);

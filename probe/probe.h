@@ -10,7 +10,7 @@
  * get the memory, let the engine take it, let the hazard happen, then write on
  * one side and read on the other. No step waits for time to pass.
  *
- * This library does not know rdmalloc: a pool comes in as a struct probe_memory.
+ * Only pool_memory.c knows rdmalloc: a pool comes in as a struct probe_memory.
  */
 
 #include <stdarg.h>
@@ -28,14 +28,28 @@ enum probe_verdict {
 	PROBE_BROKEN,  /* the probe went wrong: says nothing, must not happen */
 };
 
+/* Pages that one probe takes: enough to tell neighbours, few enough for the smallest pipe. */
+#define PROBE_PAGES 4
+
 struct probe_outcome {
 	enum probe_verdict verdict;
 	unsigned rounds;     /* complete ones */
 	unsigned lost;       /* rounds that lost something */
 	size_t device_stale; /* pages where the device missed what the CPU wrote */
 	size_t cpu_stale;    /* pages where the CPU missed what the device wrote */
-	char reason[160];    /* SKIPPED, BROKEN: why */
+	uint32_t stale;      /* which pages, a bit for each of the first ones */
+	/* What /proc/self/pagemap said of the first pages: at the pin, and after the check. */
+	uint64_t at_pin[PROBE_PAGES], at_end[PROBE_PAGES];
+	char reason[160]; /* SKIPPED, BROKEN: why */
 };
+
+/* Parts of an entry of pagemap. The frame is 0 without CAP_SYS_ADMIN. */
+#define PROBE_FRAME(entry) ((entry) & (((uint64_t)1 << 55) - 1))
+#define PROBE_EXCLUSIVE(entry) ((entry) >> 56 & 1)
+#define PROBE_SWAPPED(entry) ((entry) >> 62 & 1)
+#define PROBE_PRESENT(entry) ((entry) >> 63 & 1)
+/* Of n pages; 0 for what cannot be read. */
+void probe_pagemap(const void *addr, uint64_t *entry, size_t n);
 
 const char *probe_verdict_name(enum probe_verdict verdict);
 
@@ -50,7 +64,8 @@ int probe_refused(struct probe_outcome *out, const char *what, int error);
 /* A piece of memory under test. */
 struct probe_buffer {
 	unsigned char *addr;
-	size_t length;   /* whole pages */
+	size_t length;   /* whole pages; what the device takes */
+	size_t extent;   /* from addr: all that is the memory's own, huge pages as a whole */
 	bool registered; /* with the engine's device; else pin does it */
 	uint32_t lkey;   /* io_uring: the index of the fixed buffer */
 	uint32_t rkey;
@@ -58,33 +73,54 @@ struct probe_buffer {
 };
 
 /*
- * get: fills addr and owner for the length that is asked for; 0 or a positive
- * errno value. Memory that registers itself does it with the device's ring or
- * protection domain, and sets registered and the keys. put: undoes get.
+ * get: fills addr, owner and, if it is more than the length that is asked for,
+ * extent. prepare: does to it what a careful user does. attach: registers it with
+ * the device's ring or protection domain, and sets registered and the keys. All
+ * return 0 or a positive errno value; the last two may be NULL, and get may do what
+ * they would, but then no hazard strikes in between. put: undoes everything.
  */
 struct probe_device;
 struct probe_memory {
 	const char *name;
 	int (*get)(void *context, const struct probe_device *device, struct probe_buffer *buffer);
+	int (*prepare)(void *context, struct probe_buffer *buffer);
+	int (*attach)(void *context, const struct probe_device *device,
+		      struct probe_buffer *buffer);
 	void (*put)(void *context, struct probe_buffer *buffer);
 	void *context;
 };
 
-/* Private memory from malloc(), never touched before; what is then done, advice first. */
+/* get, prepare and attach. 0 or -1; then nothing is left to put. */
+int probe_buffer_get(const struct probe_memory *memory, const struct probe_device *device,
+		     struct probe_buffer *buffer, struct probe_outcome *out);
+
+/* Private memory, never touched before; what is then done, advice first. */
 enum probe_care {
 	PROBE_CARE_DONTFORK = 1,
 	PROBE_CARE_READ = 2,
 	PROBE_CARE_WRITE = 4,
 	PROBE_CARE_THP = 8,     /* MADV_HUGEPAGE */
 	PROBE_CARE_NO_THP = 16, /* MADV_NOHUGEPAGE */
+	PROBE_CARE_HUGETLB = 32,
 };
-#define PROBE_MALLOC(label, care)                                                  \
-	{                                                                          \
-		.name = (label), .get = probe_malloc_get, .put = probe_malloc_put, \
-		.context = (void *)(uintptr_t)(care)                               \
+int probe_take_care(void *context, struct probe_buffer *buffer);
+/* From malloc(). */
+#define PROBE_MALLOC(label, care)                                                     \
+	{                                                                             \
+		.name = (label), .get = probe_malloc_get, .prepare = probe_take_care, \
+		.put = probe_malloc_put, .context = (void *)(uintptr_t)(care),        \
 	}
 int probe_malloc_get(void *context, const struct probe_device *device, struct probe_buffer *buffer);
 void probe_malloc_put(void *context, struct probe_buffer *buffer);
+/* From mmap(); with THP or HUGETLB whole huge pages, of which the device takes the first part. */
+#define PROBE_MAP(label, care)                                                     \
+	{                                                                          \
+		.name = (label), .get = probe_map_get, .prepare = probe_take_care, \
+		.put = probe_map_put, .context = (void *)(uintptr_t)(care),        \
+	}
+#define PROBE_HUGE ((size_t)2 << 20)
+int probe_map_get(void *context, const struct probe_device *device, struct probe_buffer *buffer);
+void probe_map_put(void *context, struct probe_buffer *buffer);
 
 extern const struct probe_memory probe_malloc;          /* untouched */
 extern const struct probe_memory probe_malloc_dontfork; /* untouched, DONTFORK */
@@ -99,6 +135,7 @@ struct probe_device {
 	struct ibv_pd *pd;     /* verbs only */
 	int access;            /* what verbs memory is registered for */
 	struct probe_verbs *verbs;
+	struct probe_xdp *xdp;
 	int fd[2];   /* vmsplice: the pipe; io_uring: a memfd, where the device's data is */
 	size_t held; /* bytes that it holds */
 	bool pinned; /* buffers registered by probe_device_pin() */
@@ -118,6 +155,33 @@ struct probe_engine {
 
 extern const struct probe_engine probe_vmsplice; /* a page reference; the device reads later */
 extern const struct probe_engine probe_uring;    /* fixed buffers, a long-term pin; both ways */
+extern const struct probe_engine probe_xdp; /* AF_XDP, a long-term pin; the device sends frames */
+
+/*
+ * A transfer that is under way while the hazard strikes: to or from a file of ours
+ * (FUSE, direct_io), whose reply is withheld, or by O_DIRECT to or from a loop device
+ * of ours on top of it. Read is what read(2) does: the device writes the memory.
+ */
+extern const struct probe_engine probe_fuse_read;
+extern const struct probe_engine probe_fuse_write;
+extern const struct probe_engine probe_direct_read;
+extern const struct probe_engine probe_direct_write;
+/*
+ * Once, by a process with one thread, where it is not root: in namespaces of its own
+ * it may mount FUSE and open AF_XDP sockets. -1 with errno: they will be SKIPPED.
+ */
+int probe_enter_namespaces(void);
+/*
+ * A loop device for the O_DIRECT engines of this process and its children. When they
+ * are gone it must be removed. -1 with errno: the engines will be SKIPPED.
+ */
+int probe_loop_reserve(void);
+void probe_loop_remove(void);
+/* Puts the file on the device, which goes when it is closed. A descriptor, or -1 with errno. */
+int probe_loop_attach(int number, int file);
+/* A new device: its number, or -1 with errno. */
+int probe_loop_add(void);
+void probe_loop_delete(int number);
 
 /*
  * The first RDMA device that has an active port. This process is the peer, too:
@@ -151,13 +215,22 @@ int probe_device_read(struct probe_device *device, unsigned index, const void *a
 int probe_device_write(struct probe_device *device, unsigned index, void *addr, const void *from,
 		       size_t length);
 
-/* What happens between the pin and the check. All zero: nothing. */
+enum probe_when {
+	PROBE_PINNED,   /* between the pin and the check */
+	PROBE_PREPARED, /* between preparing and pinning, or registering */
+	PROBE_WRITTEN,  /* before the memory is prepared; it has been written, once */
+};
+
+/* What happens, and when. All zero: nothing. */
 struct probe_hazard {
 	const char *name;
+	enum probe_when when;
 	unsigned forks;      /* children, one after the other */
 	bool children_exit;  /* each is gone before the next step; else they live to the end */
 	bool children_write; /* each first writes to every page, where it has the page */
-	bool purge;          /* MADV_DONTNEED: pulls the pages from under any pin */
+	/* Something else that is done to the memory; may skip. And what undoes it for the process. */
+	int (*strike)(const struct probe_buffer *buffer, struct probe_outcome *out);
+	void (*undo)(void);
 	/* A thread forks all the time, from before the memory is got. With forks: the check is
 	 * repeated until so many of its children have come and gone. */
 	bool sibling;
@@ -172,6 +245,14 @@ extern const struct probe_hazard probe_child_writes;
 extern const struct probe_hazard probe_many_forks;
 /* No memory survives it: shows that an engine can tell LOST from coherent. */
 extern const struct probe_hazard probe_purge;
+extern const struct probe_hazard probe_written_fork; /* child lives; then it is prepared */
+extern const struct probe_hazard probe_clear_refs;   /* soft-dirty tracking starts anew */
+extern const struct probe_hazard probe_protect;      /* read-only, and back */
+extern const struct probe_hazard probe_pageout;      /* then pinned */
+extern const struct probe_hazard probe_pinned_pageout;
+extern const struct probe_hazard probe_zero_split;    /* a THP full of zeros is split */
+extern const struct probe_hazard probe_merge;         /* KSM, MADV_MERGEABLE */
+extern const struct probe_hazard probe_merge_process; /* KSM, PR_SET_MEMORY_MERGE */
 
 /* One probe. No child, thread or descriptor is left, whatever happens. */
 enum probe_verdict probe_run(const struct probe_engine *engine, const struct probe_hazard *hazard,

@@ -108,12 +108,12 @@ static int check(struct probe_device *device, const struct probe_buffer *buffer,
 	probe_fill(buffer->addr, length, probe_next_seed());
 	error = probe_device_read(device, buffer->lkey, buffer->addr, other, length);
 	if (!error) {
-		out->device_stale += probe_differ(other, buffer->addr, length);
+		out->device_stale += probe_differ(out, other, buffer->addr, length);
 		probe_fill(other, length, probe_next_seed());
 		error = probe_device_write(device, buffer->lkey, buffer->addr, other, length);
 	}
 	if (!error)
-		out->cpu_stale += probe_differ(other, buffer->addr, length);
+		out->cpu_stale += probe_differ(out, other, buffer->addr, length);
 	free(other);
 	return error ? probe_broken(out, "io_uring transfer: %s", strerror(error)) : 0;
 }

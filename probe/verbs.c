@@ -136,7 +136,7 @@ static int check(struct probe_device *device, const struct probe_buffer *buffer,
 	if (transfer(device, buffer, out))
 		return -1;
 	*(device_reads ? &out->device_stale : &out->cpu_stale) +=
-		probe_differ(verbs->data, buffer->addr, buffer->length);
+		probe_differ(out, verbs->data, buffer->addr, buffer->length);
 	return 0;
 }
 

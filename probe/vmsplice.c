@@ -45,7 +45,7 @@ static int check(struct probe_device *device, const struct probe_buffer *buffer,
 		got += n > 0 ? (size_t)n : 0;
 	}
 	if (got == device->held && got)
-		out->device_stale += probe_differ(seen, buffer->addr, got);
+		out->device_stale += probe_differ(out, seen, buffer->addr, got);
 	free(seen);
 	if (got < device->held || !got)
 		return probe_broken(out, "the pipe gave %zu bytes of %zu", got, device->held);

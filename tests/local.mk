@@ -8,9 +8,9 @@
 # Exit status: 0 pass, 77 skip, 99 cannot go on, else fail. Before a test or a
 # cmocka case skips, it prints a line "SKIP: reason".
 
-RDM_TEST_LIBS = lib/librdmalloc_test.la probe/librdmprobe.la \
+RDM_TEST_LIBS = probe/librdmprobe.la lib/librdmalloc_test.la \
 	$(JEMALLOC_ARCHIVE) $(RAIL_LIBS) $(CMOCKA_LIBS)
-RDM_PUBLIC_LIBS = lib/librdmalloc.la probe/librdmprobe.la \
+RDM_PUBLIC_LIBS = probe/librdmprobe.la lib/librdmalloc.la \
 	$(RAIL_LIBS) $(CMOCKA_LIBS)
 STEP_TEST_LIBS = tests/libsupport.la $(RDM_TEST_LIBS)
 LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
@@ -208,16 +208,21 @@ EXTRA_DIST += tests/bench/check.py
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
 dist_check_SCRIPTS += tests/preload/run tests/command/completion tests/command/doctor \
-	tests/command/info tests/command/watch
+	tests/command/forktest tests/command/info tests/command/watch
 EXTRA_PROGRAMS += tests/command/busy tests/command/impostor
 tests_command_busy_LDADD = lib/librdmalloc.la $(RAIL_LIBS)
 tests_command_impostor_LDADD =
 command_helpers = tests/command/busy tests/command/impostor
 MOSTLYCLEANFILES += tests/command/busy tests/command/impostor
 EXTRA_DIST += tests/command/agree.py
+check_PROGRAMS += tests/command/forktest_steps
+tests_command_forktest_steps_SOURCES = tests/command/forktest_steps.c \
+	$(forktest_sources) tools/output.c tools/output.h
+tests_command_forktest_steps_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir) $(JSON_CFLAGS)
+tests_command_forktest_steps_LDADD = $(STEP_TEST_LIBS) $(JSON_LIBS)
 else
 EXTRA_DIST += tests/preload/run tests/command/completion tests/command/doctor \
-	tests/command/info tests/command/watch
+	tests/command/forktest tests/command/info tests/command/watch
 endif
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \

@@ -1,4 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
+forktest_sources = \
+	tools/forktest.c tools/forktest.h \
+	tools/forktest_cells.c \
+	tools/forktest_run.c \
+	tools/forktest_system.c \
+	tools/forktest_table.c
 bin_PROGRAMS += tools/rdmalloc
 tools_rdmalloc_SOURCES = \
 	lib/conf.c lib/conf.h lib/log.c lib/log.h \
@@ -14,6 +20,7 @@ tools_rdmalloc_SOURCES = \
 	tools/backing.c tools/backing.h \
 	tools/heap.c tools/heap.h \
 	tools/info_process.c tools/info_process.h \
+	$(forktest_sources) \
 	tools/main.c \
 	tools/output.c tools/output.h \
 	tools/preload.c tools/preload.h \
@@ -28,7 +35,7 @@ tools_rdmalloc_SOURCES = \
 tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) \
 	$(JSON_CFLAGS) $(CURSES_CFLAGS) \
 	-DRDM_LIBDIR='"$(libdir)"'
-tools_rdmalloc_LDADD = lib/librdmalloc.la probe/librdmprobe.la \
+tools_rdmalloc_LDADD = probe/librdmprobe.la lib/librdmalloc.la \
 	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)
 
 bashcompletiondir = $(datadir)/bash-completion/completions

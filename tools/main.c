@@ -7,6 +7,7 @@
 #include "doctor.h"
 #include "info.h"
 #include "map.h"
+#include "forktest.h"
 #include "run.h"
 #include "stat.h"
 #include "top.h"
@@ -20,6 +21,7 @@ static const struct {
 } commands[] = {
 	{ "doctor", rdm_doctor, "is this machine fit for RDMA in programs that fork?" },
 	{ "info", rdm_info, "what this build is, and what RDMALLOC_CONF can set" },
+	{ "forktest", rdm_forktest, "show which memory loses data on this kernel" },
 	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
 	{ "map", rdm_map, "a picture of a process's heap" },
 	{ "stat", rdm_stat, "the figures of a process" },
