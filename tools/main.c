@@ -5,9 +5,9 @@
 
 #include "config.h"
 #include "doctor.h"
+#include "forktest.h"
 #include "info.h"
 #include "map.h"
-#include "forktest.h"
 #include "run.h"
 #include "stat.h"
 #include "top.h"
@@ -20,10 +20,10 @@ static const struct {
 	const char *meaning;
 } commands[] = {
 	{ "doctor", rdm_doctor, "is this machine fit for RDMA in programs that fork?" },
-	{ "info", rdm_info, "what this build is, and what RDMALLOC_CONF can set" },
 	{ "forktest", rdm_forktest, "show which memory loses data on this kernel" },
-	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
+	{ "info", rdm_info, "what this build is, and what RDMALLOC_CONF can set" },
 	{ "map", rdm_map, "a picture of a process's heap" },
+	{ "run", rdm_run, "run a program with large blocks from fork-safe memory" },
 	{ "stat", rdm_stat, "the figures of a process" },
 	{ "top", rdm_top, "processes and their pools, live" },
 };
