@@ -19,14 +19,14 @@
 static struct {
 	const char *path;
 	long wanted;
-	bool more; /* than there is */
 	long was;
+	bool more; /* than there is */
 	bool changed;
 } settings[] = {
-	{ KSM "pages_to_scan", 5000, false, 0, false },
-	{ KSM "sleep_millisecs", 0, false, 0, false },
-	{ KSM "run", 1, false, 0, false },
-	{ "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", 16, true, 0, false },
+	{ KSM "pages_to_scan", 5000, 0, false, false },
+	{ KSM "sleep_millisecs", 0, 0, false, false },
+	{ KSM "run", 1, 0, false, false },
+	{ "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", 16, 0, true, false },
 };
 
 static struct {
