@@ -36,7 +36,7 @@ const struct forktest_hazard forktest_hazards[] = {
 	  0 },
 	{ "clear-refs", "soft-dirty cleared", &probe_clear_refs,
 	  "clearing the soft-dirty bits made it read-only, and the next write got a copy", 0, 1 },
-	{ "mprotect", "mprotect, read-only and back", &probe_protect,
+	{ "mprotect", "mprotect read-only and back", &probe_protect,
 	  "mprotect() made it read-only for a while, and the next write got a copy", 0, 1 },
 	{ "dontneed", "MADV_DONTNEED", &probe_purge,
 	  "MADV_DONTNEED took it away from the process, and the next touch got a new one", 0, 1 },

@@ -196,7 +196,8 @@ static void print_engine(const struct forktest_cell *cell, size_t n, bool missin
 	rdm_print(stdout, RDM_BOLD, "%s", cell->engine->word);
 	printf(": %s\n", cell->engine->meaning);
 	if (missing) {
-		printf("  - %s\n", cell->out.reason);
+		printf("  - ");
+		rdm_print_wrapped(cell->out.reason, 4);
 		return;
 	}
 	for (size_t i = 0; i < n; i += length) {
@@ -208,6 +209,8 @@ static void print_engine(const struct forktest_cell *cell, size_t n, bool missin
 /* What is listed under the table: each reason once. */
 static void print_reasons(const struct forktest_cell *cell, size_t n, enum probe_verdict verdict)
 {
+	char text[sizeof(cell->out.reason) + 32];
+
 	for (size_t i = 0; i < n; i++) {
 		size_t same = 0, first = n;
 
@@ -218,9 +221,11 @@ static void print_reasons(const struct forktest_cell *cell, size_t n, enum probe
 			same++;
 			first = j < first ? j : first;
 		}
-		if (cell[i].out.verdict == verdict && first == i)
-			printf("%c %s (%zu cells)\n", verdict == PROBE_BROKEN ? '!' : '-',
-			       cell[i].out.reason, same);
+		if (cell[i].out.verdict != verdict || first != i)
+			continue;
+		snprintf(text, sizeof(text), "%s (%zu cells)", cell[i].out.reason, same);
+		printf("%c ", verdict == PROBE_BROKEN ? '!' : '-');
+		rdm_print_wrapped(text, 2);
 	}
 }
 

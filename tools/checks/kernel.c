@@ -25,35 +25,6 @@ void rdm_check_kernel(struct rdm_report *report)
 static const struct probe_memory written =
 	PROBE_MALLOC("malloc, written", PROBE_CARE_WRITE | PROBE_CARE_NO_THP);
 
-static void check_round_trip(struct probe_device *device, struct probe_buffer *buffer,
-			     struct probe_outcome *out)
-{
-	if (probe_device_pin(device, buffer, out))
-		return;
-	if (mprotect(buffer->addr, buffer->length, PROT_READ) ||
-	    mprotect(buffer->addr, buffer->length, PROT_READ | PROT_WRITE))
-		probe_refused(out, "mprotect", errno);
-	else if (!probe_device_check(device, buffer, out))
-		out->verdict = out->device_stale ? PROBE_LOST : PROBE_COHERENT;
-	probe_device_unpin(device);
-}
-
-/* No fork: read-only and back, with a reference to the page held. */
-static enum probe_verdict probe_round_trip(void)
-{
-	struct probe_outcome out = { .verdict = PROBE_BROKEN };
-	struct probe_buffer buffer = { .length = (size_t)sysconf(_SC_PAGESIZE) };
-	struct probe_device device;
-
-	if (!probe_device_open(&device, &probe_vmsplice, &out) &&
-	    !written.get(written.context, &device, &buffer)) {
-		check_round_trip(&device, &buffer, &out);
-		written.put(written.context, &buffer);
-	}
-	probe_device_close(&device);
-	return out.verdict;
-}
-
 static enum probe_verdict probe_reference(const struct probe_hazard *hazard)
 {
 	struct probe_outcome out;
@@ -73,7 +44,7 @@ static enum rdm_cow_rule probe_rule(const char **unknown)
 	enum probe_verdict calm = probe_reference(&probe_no_fork);
 	enum probe_verdict beside = probe_reference(&probe_fork_lives);
 	enum probe_verdict after = probe_reference(&probe_fork_exits);
-	enum probe_verdict trip = probe_round_trip();
+	enum probe_verdict trip = probe_reference(&probe_protect);
 
 	*unknown = "vmsplice(2) holds no pages here";
 	if (calm != PROBE_COHERENT || beside != PROBE_LOST)
