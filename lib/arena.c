@@ -40,13 +40,37 @@ static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t ali
 	return run;
 }
 
+/* What this thread's purge has released, for one question about all of it. */
+#define BATCH 32
+struct batch {
+	size_t count;
+	struct rdm_run runs[BATCH];
+};
+static __thread struct batch *purging;
+
+static void uncarve_batch(struct batch *batch)
+{
+	size_t count = batch->count;
+
+	batch->count = 0;
+	rdm_slabs_uncarve(batch->runs, count);
+}
+
 static bool hook_dalloc(extent_hooks_t *hooks, void *run, size_t size, bool committed,
 			unsigned index)
 {
+	struct rdm_run freed = { .at = run, .size = size };
+
 	(void)hooks;
 	(void)committed;
 	(void)index;
-	rdm_slabs_uncarve(run, size);
+	if (!purging) {
+		rdm_slabs_uncarve(&freed, 1);
+		return false;
+	}
+	purging->runs[purging->count++] = freed;
+	if (purging->count == BATCH)
+		uncarve_batch(purging);
 	return false;
 }
 
@@ -132,7 +156,8 @@ void rdm_arena_reset(struct rdm_arena *arena)
 static void deallocate(void *block, unsigned state)
 {
 	if (state & RDM_STATE_DIRECT)
-		rdm_slabs_uncarve(block, rdm_state_block_size(state));
+		rdm_slabs_uncarve(
+			&(struct rdm_run){ .at = block, .size = rdm_state_block_size(state) }, 1);
 	else
 		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
 }
@@ -149,26 +174,35 @@ static void purge_locked(const struct rdm_arena *arena)
 
 void rdm_arena_purge(struct rdm_arena *arena)
 {
+	struct batch batch = { 0 };
+
 	rdm_gate_enter();
 	pthread_mutex_lock(&purge);
+	purging = &batch;
 	purge_locked(arena);
+	purging = NULL;
 	pthread_mutex_unlock(&purge);
+	uncarve_batch(&batch);
 	rdm_gate_leave();
 }
 
 void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count)
 {
+	struct batch batch = { 0 };
 	bool locked;
 
 	rdm_gate_enter();
 	locked = !pthread_mutex_trylock(&purge);
+	purging = locked ? &batch : NULL;
 	while (count) {
 		deallocate(blocks[--count], class);
 		if (locked)
 			purge_locked(arena);
 	}
+	purging = NULL;
 	if (locked)
 		pthread_mutex_unlock(&purge);
+	uncarve_batch(&batch);
 	rdm_gate_leave();
 }
 

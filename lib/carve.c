@@ -199,17 +199,34 @@ static void uncarve(struct rdm_slab *slab, size_t first, size_t run)
 	}
 }
 
-void rdm_slabs_uncarve(void *at, size_t size)
+static void uncarve_run(const struct rdm_run *run)
 {
-	struct rdm_slab *slab = rdm_keymap_slab(at);
-	struct rdm_slab_set *set = slab->set;
-	size_t first = (size_t)((char *)at - slab->base) >> rdm_state.page_shift;
+	struct rdm_slab *slab = rdm_keymap_slab(run->at);
+	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
 
-	if (rdm_slabs_are_plain(set) && size >= DISCARD)
-		rdm_pins_discard(at, size);
-	pthread_mutex_lock(&set->lock);
-	uncarve(slab, first, pages_of(size));
-	pthread_mutex_unlock(&set->lock);
+	pthread_mutex_lock(&slab->set->lock);
+	uncarve(slab, first, pages_of(run->size));
+	pthread_mutex_unlock(&slab->set->lock);
+}
+
+static bool is_worth_discarding(const struct rdm_run *run)
+{
+	return run->size >= DISCARD && rdm_slabs_are_plain(rdm_keymap_slab(run->at)->set);
+}
+
+void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
+{
+	bool asked = false, discard = false;
+
+	for (size_t i = 0; i < count; i++) {
+		if (is_worth_discarding(&run[i])) {
+			discard = asked ? discard : !rdm_pins_unseen();
+			asked = true;
+			if (discard)
+				rdm_pins_discard(run[i].at, run[i].size);
+		}
+		uncarve_run(&run[i]);
+	}
 }
 
 void rdm_slabs_uncarve_all(struct rdm_slab_set *set)

@@ -341,6 +341,13 @@ bool rdm_pins_any(const void *addr, size_t length)
 	return false;
 }
 
+bool rdm_pins_unseen(void)
+{
+	/* What the kernel has yet to unpin may stay where it is, too. */
+	return !rdm_ablated(RDM_ABLATE_UNSEEN) &&
+	       rdm_present_pinned() > __atomic_load_n(&counts.pages, __ATOMIC_RELAXED);
+}
+
 bool rdm_pins_discard(void *addr, size_t length)
 {
 	const struct rdm_slab *slab = rdm_keymap_slab(addr);
@@ -366,7 +373,8 @@ bool rdm_pins_move(void *to, void *from, size_t length)
 	const struct rdm_slab *slab = rdm_keymap_slab(from);
 
 	return slab->set->kind.heritable && !rdm_pins_any(from, length) &&
-	       !rdm_pins_any(to, length) && rdm_prepare_move(to, from, length);
+	       !rdm_pins_any(to, length) && length >= RDM_MOVED_BYTES && !rdm_pins_unseen() &&
+	       rdm_prepare_move(to, from, length);
 }
 
 static bool is_spared(const char *page)

@@ -39,6 +39,12 @@ void rdm_pins_drop_range(void *addr, size_t length);
 /* Whether a page of the range, all in plain slabs, is pinned. */
 bool rdm_pins_any(const void *addr, size_t length);
 
+/*
+ * Whether pages are pinned of which nobody told us: then none may be discarded or moved that
+ * may be among them. Reads /proc.
+ */
+bool rdm_pins_unseen(void);
+
 /* Discards the pages of a run, in one plain slab, that are not pinned. False: some are. */
 bool rdm_pins_discard(void *addr, size_t length);
 

@@ -29,8 +29,6 @@
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 1U
 #endif
-/* To move fewer pages is no quicker than to copy them. */
-#define MOVED_BYTES ((size_t)1 << 20)
 #define HUGETLB_2M (21 << MAP_HUGE_SHIFT)
 #define HUGETLB_1G (30 << MAP_HUGE_SHIFT)
 
@@ -163,7 +161,7 @@ static int map_plain(void *addr, size_t length)
 /* Pages that were moved there keep mappings of their own, so large runs are mapped anew. */
 void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
-	if (length >= MOVED_BYTES && kind->heritable &&
+	if (length >= RDM_MOVED_BYTES && kind->heritable &&
 	    rdm_kernel_map(addr, length, PROT_READ | PROT_WRITE, MAP_FIXED) == addr)
 		return;
 	if (rdm_kernel_advise(addr, length, MADV_DONTNEED))
@@ -174,7 +172,7 @@ void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind
 /* Before Linux 5.7 the flag is EINVAL, before the old pages are touched. */
 bool rdm_prepare_move(void *to, void *from, size_t length)
 {
-	if (length < MOVED_BYTES)
+	if (length < RDM_MOVED_BYTES)
 		return false;
 	if (rdm_kernel_move(from, to, length, MREMAP_DONTUNMAP))
 		return true;

@@ -60,6 +60,8 @@ void rdm_prepare_protect(void *addr, size_t length);
 /* Plain memory: the pages are free, and zero when they are touched again. */
 void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind);
 
+/* To move fewer is no quicker than to copy them. */
+#define RDM_MOVED_BYTES ((size_t)1 << 20)
 /*
  * Plain memory: what is in whole pages is somewhere else then, as if it had been copied, and
  * `from` is discarded. False: nothing has moved.

@@ -356,7 +356,8 @@ static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, s
 		if (!slab->quarantined && set->bytes - slab->length < keep)
 			slab = NULL;
 		/* Its blocks have been freed, but a device still has them. */
-		else if (rdm_slabs_are_plain(set) && rdm_pins_any(slab->base, slab->length))
+		else if (rdm_slabs_are_plain(set) &&
+			 (rdm_pins_any(slab->base, slab->length) || rdm_pins_unseen()))
 			slab = NULL;
 	}
 	if (slab)

@@ -152,7 +152,12 @@ int rdm_slabs_adopt(struct rdm_slab_set *set);
  * is none.
  */
 void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
-void rdm_slabs_uncarve(void *at, size_t size);
+/* Long runs of plain memory lose their pages, where nothing may have them pinned. */
+struct rdm_run {
+	char *at;
+	size_t size;
+};
+void rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 /* Whether carve would find one. */
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
 

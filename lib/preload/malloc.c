@@ -183,7 +183,8 @@ RDM_EXPORT void free(void *ptr)
 static void *zeroed(void *block, size_t size)
 {
 	/* A block of so many bytes is whole pages. */
-	if (size < DISCARD_BYTES || !rdm_pins_discard(block, rdm_usable_size(block)))
+	if (size < DISCARD_BYTES || rdm_pins_unseen() ||
+	    !rdm_pins_discard(block, rdm_usable_size(block)))
 		memset(block, 0, size);
 	return block;
 }

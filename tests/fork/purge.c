@@ -13,14 +13,15 @@ enum { GRACE_MS = 300, BLOCKS = 128, BLOCK = 20480 };
 enum { MOST_LOST = 32 * BLOCK };
 
 struct rdm_arena;
+struct rdm_run;
 
 /* The linker sends the library's calls here (--wrap). */
 void __real_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count);
 void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count);
-void __real_rdm_slabs_uncarve(void *at, size_t size);
-void __wrap_rdm_slabs_uncarve(void *at, size_t size);
+void __real_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
+void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 
 static struct {
 	struct t_event inside, forked;
@@ -37,10 +38,10 @@ void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void 
 }
 
 /* Gives a fork that does not wait the time to finish meanwhile. */
-void __wrap_rdm_slabs_uncarve(void *at, size_t size)
+void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 {
-	__real_rdm_slabs_uncarve(at, size);
-	if (!returning || !atomic_exchange(&meeting.armed, false))
+	__real_rdm_slabs_uncarve(run, count);
+	if (!count || !returning || !atomic_exchange(&meeting.armed, false))
 		return;
 	t_event_set(&meeting.inside);
 	t_event_wait(&meeting.forked, GRACE_MS);

@@ -1,24 +1,107 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Something pins memory without anybody telling the preload (io_uring): fork() notices by
+ * Something pins memory without anybody telling the preload (io_uring). fork() notices by
  * what the kernel counts, says so, copies all large blocks for the child, and no byte is lost.
+ * Nor is one when a block is freed or moved and its addresses are used again: who keeps them
+ * registered, as a registration cache does, finds the pages that are there.
  */
 #include "start.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "probe.h"
+
+/* More than the magazines and the depot hold back. */
+enum { BLOCKS = 16 };
+#define SIZE ((size_t)8 * T_MIB)
+
+static void *blocks[BLOCKS];
+
+static void is_coherent(const struct probe_outcome *out)
+{
+	if (out->verdict == PROBE_SKIPPED)
+		t_skip("%s", out->reason);
+	T_CHECKF(out->verdict == PROBE_COHERENT, "%s %s", probe_verdict_name(out->verdict),
+		 out->reason);
+}
 
 static int strike(void *arg)
 {
 	struct probe_outcome *out = arg;
 
 	probe_run(&probe_uring, &probe_fork_lives, &probe_malloc_written, out);
-	if (out->verdict == PROBE_SKIPPED)
-		t_skip("%s", out->reason);
-	T_CHECKF(out->verdict == PROBE_COHERENT, "%s %s", probe_verdict_name(out->verdict),
-		 out->reason);
+	is_coherent(out);
 	return T_PASS;
+}
+
+static void allocate(void *(*get)(size_t size))
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		T_CHECK((blocks[i] = get(SIZE)));
+}
+
+static void free_all(void)
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		free(blocks[i]);
+}
+
+static void *zeroed(size_t size)
+{
+	return calloc(1, size);
+}
+
+static bool is_there(const void *addr)
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		if (blocks[i] == addr)
+			return true;
+	return false;
+}
+
+static void be_freed(void)
+{
+	free_all();
+	allocate(malloc);
+}
+
+static void be_zeroed(void)
+{
+	free_all();
+	allocate(zeroed);
+}
+
+static void be_moved(void)
+{
+	for (unsigned i = 0; i < BLOCKS; i++)
+		T_CHECK((blocks[i] = realloc(blocks[i], 4 * SIZE)));
+	free_all();
+	allocate(malloc);
+}
+
+/* A block that was pinned is in use again at the same address. */
+static void coherent_after(void (*reuse)(void))
+{
+	struct probe_outcome out = { .verdict = PROBE_BROKEN };
+	struct probe_buffer buffer = { .length = SIZE, .extent = SIZE };
+	struct probe_device device;
+
+	allocate(malloc);
+	buffer.addr = blocks[BLOCKS / 2];
+	memset(buffer.addr, 1, SIZE);
+	if (!probe_device_open(&device, &probe_uring, &out) &&
+	    !probe_device_pin(&device, &buffer, &out)) {
+		reuse();
+		T_CHECKF(is_there(buffer.addr), "nobody got %p again", (void *)buffer.addr);
+		if (!probe_device_check(&device, &buffer, &out))
+			out.verdict =
+				out.device_stale + out.cpu_stale ? PROBE_LOST : PROBE_COHERENT;
+	}
+	is_coherent(&out);
+	probe_device_unpin(&device);
+	probe_device_close(&device);
+	free_all();
 }
 
 int main(int argc, char **argv)
@@ -27,11 +110,14 @@ int main(int argc, char **argv)
 	struct t_caught caught;
 
 	(void)argc;
-	t_preload(argv, false, NULL);
+	t_preload(argv, true, "magazine:0");
 	t_watchdog(60);
 	t_catch(&caught, strike, &out);
 	if (caught.status == T_SKIP << 8)
 		t_skip("%s", caught.err);
 	t_caught_line(&caught, "pinned", "copied for the child");
+	coherent_after(be_freed);
+	coherent_after(be_zeroed);
+	coherent_after(be_moved);
 	return T_PASS;
 }

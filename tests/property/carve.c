@@ -175,7 +175,7 @@ static void uncarve(void)
 	if (!runs)
 		return;
 	pages = t_below(&rng, 4) ? run[i].pages : 1 + t_below(&rng, run[i].pages);
-	rdm_slabs_uncarve(run[i].at, pages * page());
+	rdm_slabs_uncarve(&(struct rdm_run){ .at = run[i].at, .size = pages * page() }, 1);
 	mark(run[i].at, pages, false);
 	run[i].at += pages * page();
 	run[i].pages -= pages;
