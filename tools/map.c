@@ -124,8 +124,8 @@ static void print_pool(const struct rdm_heap *heap, uint32_t index,
 	rdm_heap_size(pool->pinned_bytes, pinned);
 	putchar('\n');
 	rdm_print(stdout, RDM_BOLD, "pool %s", pool->name);
-	printf(": %" PRIu64 " slabs, %s; live %s, cached %s, pinned %s\n", pool->slabs, slabs, live,
-	       cached, pinned);
+	printf(": %" PRIu64 " slab%s, %s; live %s, cached %s, pinned %s\n", pool->slabs,
+	       pool->slabs == 1 ? "" : "s", slabs, live, cached, pinned);
 	for (uint32_t i = 0; i < heap->header->slabs; i++)
 		if (heap->slabs[i].pool == index)
 			print_slab(heap, &heap->slabs[i], backing, width);

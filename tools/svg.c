@@ -179,9 +179,9 @@ static void put_pool_head(struct svg *svg, const struct rdm_page_pool *pool)
 	put_text(svg, rails);
 	put(svg,
 	    "</text>\n<text class=\"end\" x=\"%d\" y=\"%d\">%" PRIu64
-	    " slabs, %s: live %s, cached %s, pinned %s, fragmented %.0f %%</text>\n",
-	    WIDTH - MARGIN, svg->y + 18, pool->slabs, slabs, live, cached, pinned,
-	    100 * rdm_heap_fragmentation(pool));
+	    " slab%s, %s: live %s, cached %s, pinned %s, fragmented %.0f %%</text>\n",
+	    WIDTH - MARGIN, svg->y + 18, pool->slabs, pool->slabs == 1 ? "" : "s", slabs, live,
+	    cached, pinned, 100 * rdm_heap_fragmentation(pool));
 	put_bar(svg, pool, svg->y + 30);
 	svg->y += POOL_HEAD - 14;
 }
