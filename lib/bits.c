@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "bits.h"
 
+#include <string.h>
+
 size_t rdm_bits_next(const unsigned long *words, size_t count, size_t from, bool value)
 {
 	unsigned long flip = value ? 0 : ~0UL;
@@ -13,6 +15,8 @@ size_t rdm_bits_next(const unsigned long *words, size_t count, size_t from, bool
 			return from < count ? from : count;
 		}
 		from = (from / RDM_BITS_WORD + 1) * RDM_BITS_WORD;
+		while (from < count && words[from / RDM_BITS_WORD] == flip)
+			from += RDM_BITS_WORD;
 	}
 	return count;
 }
@@ -52,22 +56,27 @@ size_t rdm_bits_find_clear(const unsigned long *words, size_t count, size_t from
 	}
 }
 
+/* Bits of one word. */
+static void assign(unsigned long *word, size_t shift, size_t count, bool value)
+{
+	unsigned long mask = (~0UL >> (RDM_BITS_WORD - count)) << shift;
+
+	*word = value ? *word | mask : *word & ~mask;
+}
+
 void rdm_bits_assign(unsigned long *words, size_t from, size_t run, bool value)
 {
-	size_t end = from + run;
+	size_t shift = from % RDM_BITS_WORD, whole;
 
-	while (from < end) {
-		size_t shift = from % RDM_BITS_WORD;
-		size_t here = RDM_BITS_WORD - shift;
-		unsigned long mask;
+	words += from / RDM_BITS_WORD;
+	if (shift && run) {
+		size_t here = RDM_BITS_WORD - shift < run ? RDM_BITS_WORD - shift : run;
 
-		if (here > end - from)
-			here = end - from;
-		mask = (~0UL >> (RDM_BITS_WORD - here)) << shift;
-		if (value)
-			words[from / RDM_BITS_WORD] |= mask;
-		else
-			words[from / RDM_BITS_WORD] &= ~mask;
-		from += here;
+		assign(words++, shift, here, value);
+		run -= here;
 	}
+	whole = run / RDM_BITS_WORD;
+	memset(words, value ? 0xff : 0, whole * sizeof(*words));
+	if (run % RDM_BITS_WORD)
+		assign(words + whole, 0, run % RDM_BITS_WORD, value);
 }

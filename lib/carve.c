@@ -3,9 +3,9 @@
 
 #include "background.h"
 #include "bits.h"
+#include "discard.h"
 #include "interrupted.h"
 #include "keymap.h"
-#include "pins.h"
 #include "reserve.h"
 #include "slab.h"
 #include "state.h"
@@ -14,8 +14,6 @@
 #define REACH 128
 /* Slabs without an aligned run that are tried before those that surely have one. */
 #define FEW 4
-/* Free runs of plain memory that are worth a system call. */
-#define DISCARD ((size_t)128 << 10)
 
 static size_t pages_of(size_t size)
 {
@@ -209,24 +207,11 @@ static void uncarve_run(const struct rdm_run *run)
 	pthread_mutex_unlock(&slab->set->lock);
 }
 
-static bool is_worth_discarding(const struct rdm_run *run)
-{
-	return run->size >= DISCARD && rdm_slabs_are_plain(rdm_keymap_slab(run->at)->set);
-}
-
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 {
-	bool asked = false, discard = false;
-
-	for (size_t i = 0; i < count; i++) {
-		if (is_worth_discarding(&run[i])) {
-			discard = asked ? discard : !rdm_pins_unseen();
-			asked = true;
-			if (discard)
-				rdm_pins_discard(run[i].at, run[i].size);
-		}
+	rdm_discard_runs(run, count);
+	for (size_t i = 0; i < count; i++)
 		uncarve_run(&run[i]);
-	}
 }
 
 void rdm_slabs_uncarve_all(struct rdm_slab_set *set)

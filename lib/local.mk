@@ -13,6 +13,7 @@ LIB_SOURCES = \
 	lib/carve.c \
 	lib/conf.c lib/conf.h \
 	lib/clock.h lib/depot.c lib/depot.h \
+	lib/discard.c lib/discard.h \
 	lib/fill.c lib/fill.h \
 	lib/fork.c lib/fork.h \
 	lib/gate.c lib/gate.h \

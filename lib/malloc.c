@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "arena.h"
+#include "discard.h"
 #include "keymap.h"
 #include "log.h"
 #include "magazine.h"
-#include "pins.h"
 #include "pool.h"
 #include "publish.h"
 #include "rdmalloc.h"
@@ -255,7 +255,7 @@ static bool move_pages(void *to, void *from, size_t length)
 {
 	size_t page = (size_t)1 << rdm_state.page_shift;
 
-	return rdm_pins_move(to, from, (length + page - 1) & ~(page - 1));
+	return rdm_discard_move(to, from, (length + page - 1) & ~(page - 1));
 }
 
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)

@@ -368,15 +368,6 @@ bool rdm_pins_discard(void *addr, size_t length)
 	return all;
 }
 
-bool rdm_pins_move(void *to, void *from, size_t length)
-{
-	const struct rdm_slab *slab = rdm_keymap_slab(from);
-
-	return slab->set->kind.heritable && !rdm_pins_any(from, length) &&
-	       !rdm_pins_any(to, length) && length >= RDM_MOVED_BYTES && !rdm_pins_unseen() &&
-	       rdm_prepare_move(to, from, length);
-}
-
 static bool is_spared(const char *page)
 {
 	for (unsigned i = 0; i < spares; i++)

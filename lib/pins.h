@@ -40,16 +40,13 @@ void rdm_pins_drop_range(void *addr, size_t length);
 bool rdm_pins_any(const void *addr, size_t length);
 
 /*
- * Whether pages are pinned of which nobody told us: then none may be discarded or moved that
- * may be among them. Reads /proc.
+ * Whether pages are pinned of which nobody told us. Reads /proc: in the gate, so that no child
+ * gets the descriptor.
  */
 bool rdm_pins_unseen(void);
 
 /* Discards the pages of a run, in one plain slab, that are not pinned. False: some are. */
 bool rdm_pins_discard(void *addr, size_t length);
-
-/* Moves whole pages between two blocks instead of copying them. False: it did not. */
-bool rdm_pins_move(void *to, void *from, size_t length);
 
 /*
  * While fork() runs: the first bytes of a slab, between two addresses, on pages that children

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -48,6 +49,47 @@ size_t rdm_present_run(int fd, const char *from, const char *end, bool *present)
 		run++;
 	length = ((page + run) << shift) - (uintptr_t)from;
 	return length < (size_t)(end - from) ? length : (size_t)(end - from);
+}
+
+/* Linux 6.7's, which older headers lack: linux/fs.h. */
+#define SCAN _IOWR('f', 16, struct scan)
+#define SCAN_THERE (UINT64_C(1) << 3 | UINT64_C(1) << 4)
+struct scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t inverted, all_of, any_of, report;
+};
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+int rdm_present_few(char *from, size_t length, struct rdm_present runs[RDM_PRESENT_FEW])
+{
+	struct scan_region region[RDM_PRESENT_FEW + 1];
+	struct scan scan = {
+		.size = sizeof(scan),
+		.start = (uintptr_t)from,
+		.end = (uintptr_t)from + length,
+		.vec = (uintptr_t)region,
+		.vec_len = RDM_PRESENT_FEW + 1,
+		.max_pages = RDM_PRESENT_FEW + 1,
+		.any_of = SCAN_THERE,
+		.report = SCAN_THERE,
+	};
+	int fd = rdm_present_open();
+	long n = fd < 0 ? -1 : syscall(SYS_ioctl, fd, SCAN, &scan);
+	uint64_t bytes = 0;
+
+	rdm_present_close(fd);
+	for (long i = 0; i < n; i++)
+		bytes += region[i].end - region[i].start;
+	if (n < 0 || bytes >> rdm_state.page_shift > RDM_PRESENT_FEW)
+		return -1;
+	for (long i = 0; i < n; i++)
+		runs[i] = (struct rdm_present){
+			.addr = from + (region[i].start - (uintptr_t)from),
+			.length = region[i].end - region[i].start,
+		};
+	return (int)n;
 }
 
 size_t rdm_present_pinned(void)

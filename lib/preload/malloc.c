@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "discard.h"
 #include "interrupted.h"
 #include "log.h"
 #include "pins.h"
@@ -27,9 +28,6 @@
 #include "size_class.h"
 
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
-
-/* To zero so many bytes takes longer than to fault those in that are needed. */
-#define DISCARD_BYTES ((size_t)1 << 20)
 
 __thread volatile unsigned rdm_calls_under_way;
 
@@ -182,10 +180,7 @@ RDM_EXPORT void free(void *ptr)
 
 static void *zeroed(void *block, size_t size)
 {
-	/* A block of so many bytes is whole pages. */
-	if (size < DISCARD_BYTES || rdm_pins_unseen() ||
-	    !rdm_pins_discard(block, rdm_usable_size(block)))
-		memset(block, 0, size);
+	rdm_discard_zero(block, size, rdm_usable_size(block));
 	return block;
 }
 
