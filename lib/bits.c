@@ -3,6 +3,13 @@
 
 #include <string.h>
 
+/* Four words at a time without a branch: a slab of a gigabyte has thousands. */
+#define STRIDE 4
+static bool are_all(const unsigned long *words, unsigned long value)
+{
+	return !((words[0] ^ value) | (words[1] ^ value) | (words[2] ^ value) | (words[3] ^ value));
+}
+
 size_t rdm_bits_next(const unsigned long *words, size_t count, size_t from, bool value)
 {
 	unsigned long flip = value ? 0 : ~0UL;
@@ -15,8 +22,9 @@ size_t rdm_bits_next(const unsigned long *words, size_t count, size_t from, bool
 			return from < count ? from : count;
 		}
 		from = (from / RDM_BITS_WORD + 1) * RDM_BITS_WORD;
-		while (from < count && words[from / RDM_BITS_WORD] == flip)
-			from += RDM_BITS_WORD;
+		while (from + STRIDE * RDM_BITS_WORD <= count &&
+		       are_all(words + from / RDM_BITS_WORD, flip))
+			from += STRIDE * RDM_BITS_WORD;
 	}
 	return count;
 }
