@@ -63,33 +63,13 @@ static void stop(void)
 	pthread_mutex_unlock(&busy);
 }
 
-static int create(size_t stack)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int error = pthread_attr_init(&attributes);
-
-	if (error)
-		return error;
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	if (stack)
-		pthread_attr_setstacksize(&attributes, stack);
-	error = rdm_workers_create(&thread, &attributes, run, NULL);
-	pthread_attr_destroy(&attributes);
-	return error;
-}
-
 static int start(void)
 {
-	int error;
-
 	/* Not when the library loads: what a program has made since would be gone by then. */
 	if (!registered && atexit(stop))
 		return ENOMEM;
 	registered = true;
-	error = create(STACK);
-	/* A program's own thread-local storage is part of the stack. */
-	return error == EINVAL ? create(0) : error;
+	return rdm_workers_detached(run, STACK);
 }
 
 void rdm_background_start(bool (*new_work)(void))

@@ -382,6 +382,18 @@ static bool stays_here(const struct rdm_slab *slab, const uint16_t *pins, size_t
 	       !(spares && is_spared(page_address(slab, page)));
 }
 
+/* The first page from `page` on, before `end`, that stays here or does not. */
+static size_t next_staying(const struct rdm_slab *slab, size_t page, size_t end, bool stays)
+{
+	const uint16_t *pins = pins_of(slab);
+
+	if (!everything && !spares)
+		return next_pinned(slab, page, end, stays);
+	while (page < end && stays_here(slab, pins, page) != stays)
+		page++;
+	return page;
+}
+
 bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **run, size_t *length)
 {
 	const uint16_t *pins = pins_of(slab);
@@ -390,10 +402,8 @@ bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **ru
 	if (from >= end || (!pins && !everything))
 		return false;
 	last = page_of(slab, end - 1);
-	for (page = page_of(slab, from); page <= last && !stays_here(slab, pins, page);)
-		page++;
-	for (first = page; page <= last && stays_here(slab, pins, page);)
-		page++;
+	first = next_staying(slab, page_of(slab, from), last + 1, true);
+	page = next_staying(slab, first, last + 1, false);
 	if (page == first)
 		return false;
 	*run = page_address(slab, first) > from ? page_address(slab, first) : from;

@@ -266,22 +266,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static int create(size_t stack)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int error = pthread_attr_init(&attributes);
-
-	if (error)
-		return error;
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	if (stack)
-		pthread_attr_setstacksize(&attributes, stack);
-	error = rdm_workers_create(&thread, &attributes, run, NULL);
-	pthread_attr_destroy(&attributes);
-	return error;
-}
-
 void rdm_publish_start(void)
 {
 	int error;
@@ -290,10 +274,7 @@ void rdm_publish_start(void)
 	if (started || !rdm_conf()->publish)
 		return;
 	started = true;
-	error = create(STACK);
-	/* A program's own thread-local storage is part of the stack. */
-	if (error == EINVAL)
-		error = create(0);
+	error = rdm_workers_detached(run, STACK);
 	if (error)
 		rdm_log(RDM_LOG_WARN,
 			"publish: no thread for it (%s): statistics are not published",

@@ -51,14 +51,28 @@ int rdm_state_cover(const void *end)
 	return error;
 }
 
+/* Bytes of the fine table that are looked at together: those of 4 KiB. */
+#define LINE 64
+
+static bool is_clear(size_t from)
+{
+	const uint64_t *words = (const uint64_t *)(void *)&rdm_state.fine[from];
+	uint64_t all = 0;
+
+	/* Other threads may write them, so atomic loads. */
+	for (size_t i = 0; i < LINE / sizeof(*words); i++)
+		all |= __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+	return !all;
+}
+
 /* Index of the first byte in [from, end) that is not 0, or end. */
 static size_t next_unit(size_t from, size_t end)
 {
-	while (from < end && !atomic_load_explicit(&rdm_state.fine[from], memory_order_relaxed)) {
-		/* Eight at a time: other threads may write them, so an atomic load. */
-		if (from % 8 == 0 && from + 8 <= end &&
-		    !__atomic_load_n((uint64_t *)(void *)&rdm_state.fine[from], __ATOMIC_RELAXED))
-			from += 8;
+	while (from < end) {
+		if (from % LINE == 0 && from + LINE <= end && is_clear(from))
+			from += LINE;
+		else if (atomic_load_explicit(&rdm_state.fine[from], memory_order_relaxed))
+			break;
 		else
 			from++;
 	}

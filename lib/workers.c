@@ -75,8 +75,8 @@ void rdm_workers_prefer(int node)
 
 #endif
 
-int rdm_workers_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
-		       void *arg)
+static int create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+		  void *arg)
 {
 	sigset_t all, before;
 	int error;
@@ -87,6 +87,30 @@ int rdm_workers_create(pthread_t *thread, const pthread_attr_t *attributes, void
 	error = pthread_create(thread, attributes, start, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return error;
+}
+
+static int create_detached(void *(*start)(void *), size_t stack)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error = pthread_attr_init(&attributes);
+
+	if (error)
+		return error;
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	if (stack)
+		pthread_attr_setstacksize(&attributes, stack);
+	error = create(&thread, &attributes, start, NULL);
+	pthread_attr_destroy(&attributes);
+	return error;
+}
+
+int rdm_workers_detached(void *(*start)(void *), size_t stack)
+{
+	int error = create_detached(start, stack);
+
+	/* A program's own thread-local storage is part of the stack. */
+	return error == EINVAL ? create_detached(start, 0) : error;
 }
 
 static void *run(void *arg)
@@ -110,7 +134,7 @@ void rdm_workers_start(struct rdm_workers *workers, unsigned wanted, void (*work
 	/* A caller that is cancelled while it waits would never leave. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &workers->cancel_state);
 	while (workers->count < wanted &&
-	       !rdm_workers_create(&workers->thread[workers->count], NULL, run, workers))
+	       !create(&workers->thread[workers->count], NULL, run, workers))
 		workers->count++;
 }
 

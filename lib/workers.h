@@ -23,9 +23,9 @@ struct rdm_workers {
 	int cancel_state;
 };
 
-/* As pthread_create(), but no signal is ever delivered to the thread. */
-int rdm_workers_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
-		       void *arg);
+/* A thread of its own, to which no signal is ever delivered, with a stack of so many bytes if
+ * that is enough. 0 or an errno value. */
+int rdm_workers_detached(void *(*start)(void *), size_t stack);
 
 /* The node that serves the calling thread, -1 where it has a policy of its own. */
 int rdm_workers_node(void);
