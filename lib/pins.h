@@ -8,7 +8,7 @@
  * have been written since, they are never discarded, and children get copies of what is live
  * in them (snapshot.c).
  *
- * Called by the preload's wrappers with no lock held, by carve.c and snapshot.c
+ * Called by the preload's wrappers and discard.c with no lock held, by slab.c and snapshot.c
  * under a set's lock, and by fork.c. One lock, a leaf: nothing under it allocates.
  */
 

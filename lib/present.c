@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "present.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -75,11 +76,12 @@ int rdm_present_few(char *from, size_t length, struct rdm_present runs[RDM_PRESE
 		.any_of = SCAN_THERE,
 		.report = SCAN_THERE,
 	};
-	int fd = rdm_present_open();
+	int saved = errno, fd = rdm_present_open();
 	long n = fd < 0 ? -1 : syscall(SYS_ioctl, fd, SCAN, &scan);
 	uint64_t bytes = 0;
 
 	rdm_present_close(fd);
+	errno = saved;
 	for (long i = 0; i < n; i++)
 		bytes += region[i].end - region[i].start;
 	if (n < 0 || bytes >> rdm_state.page_shift > RDM_PRESENT_FEW)
@@ -97,13 +99,12 @@ size_t rdm_present_pinned(void)
 	static const char name[] = "\nVmPin:";
 	char text[4096];
 	const char *line;
+	int saved = errno;
 	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
-	ssize_t got;
+	ssize_t got = fd < 0 ? -1 : syscall(SYS_read, fd, text, sizeof(text) - 1);
 
-	if (fd < 0)
-		return 0;
-	got = syscall(SYS_read, fd, text, sizeof(text) - 1);
-	syscall(SYS_close, fd);
+	rdm_present_close(fd);
+	errno = saved;
 	text[got > 0 ? got : 0] = '\0';
 	line = strstr(text, name);
 	return line ? strtoul(line + sizeof(name) - 1, NULL, 10) * 1024 >> rdm_state.page_shift : 0;

@@ -5,7 +5,7 @@
 /*
  * What the kernel says of this process's pages: which there are, in memory or swapped out,
  * without making them; and how many are pinned.
- * Called while fork() runs: no lock, no allocation.
+ * Called while fork() runs, and by free(): no lock, no allocation, and errno stays.
  */
 
 #include <stdbool.h>

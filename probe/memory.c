@@ -72,7 +72,9 @@ int probe_malloc_get(void *context, const struct probe_device *device, struct pr
 		return ENOMEM;
 	middle = (uintptr_t)buffer->owner + SLACK / 2;
 	buffer->addr = (unsigned char *)((middle + align - 1) & ~(align - 1));
-	if (!touched(buffer))
+	/* A malloc may leave pages with a block that was freed. */
+	if (!touched(buffer) ||
+	    (!madvise(buffer->addr, buffer->length, MADV_DONTNEED) && !touched(buffer)))
 		return 0;
 	probe_malloc_put(context, buffer);
 	return EADDRINUSE;

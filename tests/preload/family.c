@@ -257,6 +257,21 @@ static void fork_while_others_work(void)
 		T_CHECK(!pthread_join(thread[i], NULL));
 }
 
+static void errno_stays(void)
+{
+	static const size_t large[] = { 64, 8192, T_MIB, 64 * T_MIB };
+
+	for (unsigned i = 0; i < sizeof(large) / sizeof(large[0]); i++) {
+		void *block = malloc(large[i]);
+
+		T_CHECK(block);
+		errno = ENOTTY + 1;
+		free(block);
+		T_CHECKF(errno == ENOTTY + 1, "free() of %zu bytes set errno to %d", large[i],
+			 errno);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct t_caught caught;
@@ -272,6 +287,7 @@ int main(int argc, char **argv)
 	T_CHECKF(!caught.status && !caught.len, "status %#x: %s", caught.status, caught.err);
 	sparse();
 	given_back();
+	errno_stays();
 	inheritance();
 	fork_while_others_work();
 	return T_PASS;
