@@ -69,8 +69,9 @@ static void print_tables(const char *when)
 
 	printf("%s\n", when);
 	print_table("key map", rdm_keymap, (size >> RDM_GRANULE_SHIFT) * sizeof(rdm_keymap[0]));
-	print_table("states/4K", rdm_state.coarse, size >> RDM_STATE_COARSE_SHIFT);
-	print_table("states/64", rdm_state.fine, size >> RDM_UNIT_SHIFT);
+	print_table("states/4K", rdm_state_coarse(rdm_reserve.base),
+		    size >> RDM_STATE_COARSE_SHIFT);
+	print_table("states/64", rdm_state_fine(rdm_reserve.base), size >> RDM_UNIT_SHIFT);
 }
 
 static double now(void)

@@ -128,9 +128,9 @@ struct rdm_registrar {
 struct rdm_key {
 	uint32_t lkey;
 	uint32_t rkey;
-	void *base;    /* start of the registration that covers the pointer */
+	void *handle;  /* the registrar's handle of the registration that covers the pointer */
+	void *base;    /* where that starts */
 	size_t length; /* and its length in bytes */
-	void *handle;  /* the registrar's handle of that registration */
 };
 
 /*

@@ -24,6 +24,13 @@ static inline struct rdm_slab *rdm_keymap_at(uintptr_t distance)
 				    memory_order_acquire);
 }
 
+/* The same in units of 64 bytes. */
+static inline struct rdm_slab *rdm_keymap_at_unit(uintptr_t unit)
+{
+	return atomic_load_explicit(&rdm_keymap[unit >> (RDM_GRANULE_SHIFT - RDM_UNIT_SHIFT)],
+				    memory_order_acquire);
+}
+
 static inline struct rdm_slab *rdm_keymap_slab(const void *p)
 {
 	uintptr_t distance;

@@ -27,9 +27,10 @@ struct rdm_quick rdm_quick;
 
 void rdm_magazine_quicken(size_t reserve)
 {
-	if (rdm_quick.reach || !rdm_static_tls_open())
+	if (rdm_quick.units || !rdm_static_tls_open())
 		return;
-	rdm_quick = (struct rdm_quick){ .classes = RDM_CLASS_MAX, .reach = reserve };
+	rdm_quick =
+		(struct rdm_quick){ .classes = RDM_CLASS_MAX, .units = reserve >> RDM_UNIT_SHIFT };
 }
 
 static size_t allowance(const struct rdm_stack *stack)
@@ -141,7 +142,7 @@ static void spill(struct rdm_stack *stack, struct chores *chores)
 
 static struct rdm_cache *cache_of(struct rdm_pool *pool)
 {
-	struct rdm_cache *hot = rdm_quick.reach ? rdm_cache_hot() : rdm_magazine_tls.hot;
+	struct rdm_cache *hot = rdm_quick.units ? rdm_cache_hot() : rdm_magazine_tls.hot;
 
 	/* Not its home: that is the registry's, and its pool may be on its way out. */
 	if (atomic_load_explicit(&hot->pool, memory_order_acquire) == pool)

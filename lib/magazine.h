@@ -114,7 +114,7 @@ static inline bool rdm_stack_push(struct rdm_stack *stack, void *block)
 /* What may be served without a call: no class and no byte where the hot cache is found by one. */
 struct rdm_quick {
 	size_t classes;
-	size_t reach; /* of the reserve */
+	size_t units; /* of the reserve */
 };
 extern struct rdm_quick rdm_quick __attribute__((visibility("hidden")));
 

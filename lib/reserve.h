@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "size_class.h"
+
 #define RDM_GRANULE_SHIFT 21
 #define RDM_GRANULE ((size_t)1 << RDM_GRANULE_SHIFT)
 
@@ -37,7 +39,15 @@ static inline uintptr_t rdm_reserve_distance(const void *p)
 	return (uintptr_t)p - rdm_reserve.base;
 }
 
-/* The same for any address at any time. False: it is not in the reserve. */
+/* The same in units of 64 bytes; where p is no multiple of them, more than any reserve has. */
+static inline uintptr_t rdm_reserve_units(const void *p)
+{
+	uintptr_t distance = rdm_reserve_distance(p);
+
+	return distance >> RDM_UNIT_SHIFT | distance << (64 - RDM_UNIT_SHIFT);
+}
+
+/* Distance, for any address at any time. False: it is not in the reserve. */
 static inline bool rdm_reserve_find(const void *p, uintptr_t *distance)
 {
 	/* The size first: it is published last. */

@@ -36,7 +36,7 @@ static inline size_t rdm_class_of_bytes(size_t size)
 	if (last < 512)
 		return (last >> RDM_UNIT_SHIFT) + 1;
 	doubling = 63 ^ (unsigned)__builtin_clzl(last);
-	return 4 * (size_t)doubling - 31 + (last >> (doubling - 2));
+	return 4 * doubling - 31 + (unsigned)(last >> (doubling - 2));
 }
 
 /* The class of a block for so many bytes, which may be none; 0: too many. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "reserve.h"
 #include "sidetable.h"
 
 /*
@@ -27,8 +28,9 @@ int rdm_state_open(size_t reserve)
 		rdm_state_close();
 		return error;
 	}
-	rdm_state.fine = (_Atomic uint8_t *)fine_table.base + SKEW;
-	rdm_state.coarse = (_Atomic uint8_t *)coarse_table.base + SKEW;
+	rdm_state.fine = (uintptr_t)fine_table.base + SKEW - (rdm_reserve.base >> RDM_UNIT_SHIFT);
+	rdm_state.coarse =
+		(uintptr_t)coarse_table.base + SKEW - (rdm_reserve.base >> RDM_STATE_COARSE_SHIFT);
 	rdm_state.page_shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	return 0;
 }
@@ -54,9 +56,9 @@ int rdm_state_cover(const void *end)
 /* Bytes of the fine table that are looked at together: those of 4 KiB. */
 #define LINE 64
 
-static bool is_clear(size_t from)
+static bool is_clear(const _Atomic uint8_t *line)
 {
-	const uint64_t *words = (const uint64_t *)(void *)&rdm_state.fine[from];
+	const uint64_t *words = (const uint64_t *)(const void *)line;
 	uint64_t all = 0;
 
 	/* Other threads may write them, so atomic loads. */
@@ -65,36 +67,32 @@ static bool is_clear(size_t from)
 	return !all;
 }
 
-/* Index of the first byte in [from, end) that is not 0, or end. */
-static size_t next_unit(size_t from, size_t end)
+/* The first address in [from, end), multiples of 64, whose fine byte is not 0, or end. */
+static char *next_unit(char *from, char *end)
 {
 	while (from < end) {
-		if (from % LINE == 0 && from + LINE <= end && is_clear(from))
-			from += LINE;
-		else if (atomic_load_explicit(&rdm_state.fine[from], memory_order_relaxed))
+		const _Atomic uint8_t *byte = rdm_state_fine((uintptr_t)from);
+
+		if ((size_t)(end - from) >= LINE * RDM_UNIT && is_clear(byte))
+			from += LINE * RDM_UNIT;
+		else if (atomic_load_explicit(byte, memory_order_relaxed))
 			break;
 		else
-			from++;
+			from += RDM_UNIT;
 	}
 	return from;
 }
 
 char *rdm_state_next(char *from, const char *end, unsigned *state)
 {
-	size_t page = RDM_STATE_COARSE;
-
 	while (from < end) {
-		uintptr_t distance = rdm_reserve_distance(from);
-		size_t unit = distance >> RDM_UNIT_SHIFT;
-		size_t units = (page - (distance & (page - 1))) >> RDM_UNIT_SHIFT;
-		size_t hit;
+		char *page_end = (char *)((uintptr_t)from | (RDM_STATE_COARSE - 1)) + 1;
 
 		*state = rdm_state_peek(from);
 		if (*state)
 			return from;
-		hit = next_unit(unit, unit + units);
-		from += (hit - unit) << RDM_UNIT_SHIFT;
-		if (hit < unit + units && from < end) {
+		from = next_unit(from, page_end);
+		if (from < page_end && from < end) {
 			*state = rdm_state_peek(from);
 			if (*state)
 				return from;
