@@ -111,10 +111,18 @@ static bool is_copied(const struct rdm_slab *slab, size_t *bytes)
 	       rdm_live_count(slab, bytes);
 }
 
+/* If not, fork() need not look at each slab's record. */
+static bool may_copy(const struct rdm_slab_set *set)
+{
+	return set->fork == RDM_FORK_COPY || rdm_slabs_are_heritable(set);
+}
+
 void rdm_snapshot_prefork(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	if (!may_copy(set))
+		return;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		size_t bytes;
 
@@ -137,6 +145,8 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	if (!may_copy(set))
+		return;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		/* After a fork each page that is written is copied once. */
 		if (!slab->shadow)
