@@ -83,7 +83,9 @@ static bool await(struct fill *fill, size_t i)
 
 static void register_group(struct fill *fill, unsigned rails)
 {
-	for (size_t i = 0; i < fill->count && await(fill, i); i++)
+	for (size_t i = 0; i < fill->count && await(fill, i); i++) {
+		/* KSM could undo the write of the registration, too. */
+		rdm_prepare_unmerge_new(fill->slab[i]->base, fill->length);
 		for (int rail = 0; rail < RDM_RAILS_MAX; rail++) {
 			int error =
 				rails & (1U << rail) ? rdm_slab_register(fill->slab[i], rail) : 0;
@@ -93,6 +95,7 @@ static void register_group(struct fill *fill, unsigned rails)
 				return;
 			}
 		}
+	}
 }
 
 static void work(void *context)

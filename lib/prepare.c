@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@
 #endif
 #ifndef MFD_CLOEXEC
 #define MFD_CLOEXEC 1U
+#endif
+#ifndef PR_GET_MEMORY_MERGE
+#define PR_GET_MEMORY_MERGE 68
 #endif
 #define HUGETLB_2M (21 << MAP_HUGE_SHIFT)
 #define HUGETLB_1G (30 << MAP_HUGE_SHIFT)
@@ -329,6 +333,12 @@ void rdm_prepare_unmerge(void *addr, size_t length)
 	/* EINVAL: a kernel without KSM. */
 	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
 		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
+}
+
+void rdm_prepare_unmerge_new(void *addr, size_t length)
+{
+	if (prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) > 0)
+		rdm_prepare_unmerge(addr, length);
 }
 
 /* All that comes before the write. */

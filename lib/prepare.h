@@ -77,6 +77,13 @@ void rdm_prepare_touch(void *addr, size_t length);
 /* KSM leaves it alone from here on, whoever asked it, for the memory or the whole process. */
 void rdm_prepare_unmerge(void *addr, size_t length);
 
+/*
+ * The same for memory that was unmergeable when it was mapped a moment ago: only
+ * PR_SET_MEMORY_MERGE may have come since. madvise() would wait for every thread
+ * that populates.
+ */
+void rdm_prepare_unmerge_new(void *addr, size_t length);
+
 /* Writes to each base page without changing it, also while others use it. */
 void rdm_prepare_dirty(void *addr, size_t length);
 

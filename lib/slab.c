@@ -93,8 +93,7 @@ int rdm_slab_register(struct rdm_slab *slab, int rail)
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
-	/* Paging, KSM or a fork may have undone an earlier write; KSM could undo this one, too. */
-	rdm_prepare_unmerge(slab->base, slab->length);
+	/* Paging, KSM or a fork may have undone an earlier write. */
 	rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
 	if (error)
@@ -397,6 +396,8 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 				set->rails[rail].registrar.name, max, slab->length);
 			error = EFBIG;
 		} else {
+			/* KSM could undo the write of the registration, too. */
+			rdm_prepare_unmerge(slab->base, slab->length);
 			error = rdm_slab_register(slab, rail);
 		}
 		if (error)

@@ -124,7 +124,7 @@ bool rdm_slab_is_inherited(const struct rdm_slab *slab);
  * inherited. fork() writes to no record: the child would copy the pages of all.
  */
 unsigned rdm_slab_rails(const struct rdm_slab *slab);
-/* Writes to a slab and registers it. 0 or an errno value. */
+/* Writes to a slab that KSM leaves alone (prepare.h), and registers it. 0 or an errno value. */
 int rdm_slab_register(struct rdm_slab *slab, int rail);
 
 /*

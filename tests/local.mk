@@ -28,6 +28,7 @@ check_PROGRAMS = \
 	tests/unit/reserve tests/unit/reserve_hugetlb \
 	tests/unit/resize \
 	tests/unit/tools \
+	tests/unit/unmergeable \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
 	tests/fork/child_anon tests/fork/child_shared tests/fork/child_hugetlb \
 	tests/fork/dontfork \
