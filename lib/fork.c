@@ -11,6 +11,7 @@
 #include "conf.h"
 #include "gate.h"
 #include "interrupted.h"
+#include "keys.h"
 #include "log.h"
 #include "pins.h"
 #include "pool.h"
@@ -112,6 +113,7 @@ static void postfork_parent(void)
 static void postfork_child(void)
 {
 	rdm_reserve_postfork_child();
+	rdm_keys_postfork_child();
 	rdm_pools_for_each(leave_pool_in_child);
 	rdm_pins_postfork_child();
 	rdm_caches_postfork();

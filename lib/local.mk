@@ -20,7 +20,7 @@ LIB_SOURCES = \
 	lib/growth.c lib/growth.h \
 	lib/interrupted.h \
 	lib/kernel.h \
-	lib/keymap.c lib/keymap.h \
+	lib/keymap.c lib/keymap.h lib/keys.c lib/keys.h \
 	lib/live.c lib/live.h \
 	lib/log.c lib/log.h \
 	lib/magazine.c lib/magazine.h \

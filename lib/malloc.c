@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "discard.h"
 #include "keymap.h"
+#include "keys.h"
 #include "log.h"
 #include "magazine.h"
 #include "pool.h"
@@ -339,29 +340,13 @@ rdm_pool *rdm_pool_of(const void *ptr)
 	return slab ? slab->set->pool : fail(EINVAL);
 }
 
-static inline bool is_keyed(const struct rdm_slab *slab, size_t rail)
+__attribute__((noinline, cold)) static int refuse(int error)
 {
-	return atomic_load_explicit(&slab->keyed, memory_order_acquire) >> rail & 1;
+	errno = error;
+	return -1;
 }
 
-/* The fields of a key lie as they do in the slab, so that it is two moves of 16 bytes. */
-static inline int take_key(const struct rdm_slab *slab, size_t rail, struct rdm_key *key)
-{
-	enum { MR = sizeof(struct rdm_mr), RANGE = sizeof(*key) - MR };
-
-	_Static_assert(offsetof(struct rdm_key, handle) == offsetof(struct rdm_mr, handle) &&
-			       offsetof(struct rdm_key, base) == MR,
-		       "a key begins like a region");
-	_Static_assert(offsetof(struct rdm_slab, length) - offsetof(struct rdm_slab, base) ==
-			       offsetof(struct rdm_key, length) - MR,
-		       "and ends like a slab's range");
-
-	memcpy(key, &slab->mr[rail], MR);
-	memcpy(&key->base, &slab->base, RANGE);
-	return 0;
-}
-
-/* For what is no block of ours, and in a child, where records may be the parent's. */
+/* For what is no block of ours, and in a child, where the tables are the parent's. */
 __attribute__((noinline)) static int key_slowly(const void *ptr, size_t rail, struct rdm_key *key)
 {
 	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
@@ -370,24 +355,30 @@ __attribute__((noinline)) static int key_slowly(const void *ptr, size_t rail, st
 		errno = EINVAL;
 	else if (atomic_load(&slab->pool->inherited))
 		errno = ECHILD;
-	else if (rail >= RDM_RAILS_MAX || !is_keyed(slab, rail))
+	else if (rail >= RDM_RAILS_MAX || !(atomic_load(&slab->keyed) >> rail & 1))
 		errno = ENOENT;
-	else
-		return take_key(slab, rail, key);
+	else {
+		const struct rdm_mr *mr = &slab->mr[rail];
+
+		*key = (struct rdm_key){ .lkey = mr->lkey,
+					 .rkey = mr->rkey,
+					 .handle = mr->handle,
+					 .base = slab->base,
+					 .length = slab->length };
+		return 0;
+	}
 	return -1;
 }
 
 int rdm_key(const void *ptr, int rail, struct rdm_key *key)
 {
-	size_t reach = atomic_load_explicit(&rdm_slabs_keyed, memory_order_acquire);
 	uintptr_t distance = rdm_reserve_distance(ptr);
 	size_t index = (unsigned)rail;
 
-	if (__builtin_expect(distance < reach && key && index < RDM_RAILS_MAX, 1)) {
-		const struct rdm_slab *slab = rdm_keymap_at(distance);
-
-		if (__builtin_expect(slab && is_keyed(slab, index), 1))
-			return take_key(slab, index, key);
-	}
+	if (__builtin_expect(!key, 0))
+		return refuse(EINVAL);
+	if (__builtin_expect(index < RDM_RAILS_MAX, 1) &&
+	    __builtin_expect(distance < rdm_keys_reach(), 1) && rdm_keys_get(distance, index, key))
+		return 0;
 	return key_slowly(ptr, index, key);
 }

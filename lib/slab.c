@@ -7,13 +7,12 @@
 #include "bits.h"
 #include "fill.h"
 #include "keymap.h"
+#include "keys.h"
 #include "log.h"
 #include "meta.h"
 #include "pins.h"
 #include "reserve.h"
 #include "state.h"
-
-_Atomic size_t rdm_slabs_keyed;
 
 int rdm_slabs_open_reserve(bool heritable)
 {
@@ -28,9 +27,10 @@ int rdm_slabs_open_reserve(bool heritable)
 	error = rdm_keymap_open(size);
 	if (!error)
 		error = rdm_state_open(size);
+	if (!error)
+		error = rdm_keys_open(size);
 	if (!error) {
 		rdm_reserve_publish();
-		atomic_store(&rdm_slabs_keyed, size);
 	} else {
 		rdm_log(RDM_LOG_ERROR,
 			"no address space for the tables beside the reserve: raise RLIMIT_AS "
@@ -100,6 +100,7 @@ int rdm_slab_register(struct rdm_slab *slab, int rail)
 		return error;
 	atomic_fetch_add(&set->registrations, 1);
 	atomic_fetch_or_explicit(&slab->keyed, 1U << rail, memory_order_release);
+	rdm_keys_set(rail, slab->base, slab->length, &slab->mr[rail]);
 	return 0;
 }
 
@@ -111,12 +112,15 @@ static int deregister_slab(struct rdm_slab *slab, int rail)
 	if (!(rdm_slab_rails(slab) & (1U << rail)))
 		return 0;
 	/* From here on nobody may get the key. */
+	rdm_keys_clear(rail, slab->base, slab->length);
 	atomic_fetch_and(&slab->keyed, ~(1U << rail));
 	error = rdm_rail_deregister(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
-	if (error)
+	if (error) {
 		atomic_fetch_or(&slab->keyed, 1U << rail);
-	else
+		rdm_keys_set(rail, slab->base, slab->length, &slab->mr[rail]);
+	} else {
 		set->deregistrations++;
+	}
 	return error;
 }
 
@@ -260,10 +264,14 @@ static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, s
 static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
 {
 	enum rdm_log_level level = last_try ? RDM_LOG_ERROR : RDM_LOG_INFO;
+	unsigned rails = rdm_slabs_open_rails(set);
 	int error = cover(set, rdm_slab_granule(run->slab[run->count - 1]));
 
 	if (!error)
 		error = rdm_state_cover(run->base + run->bytes);
+	for (int rail = 0; rail < RDM_RAILS_MAX && !error; rail++)
+		if (rails & (1U << rail))
+			error = rdm_keys_cover(rail, run->base + run->bytes);
 	if (error) {
 		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
 			run->bytes >> 20);
@@ -382,10 +390,15 @@ int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep)
 
 int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 {
-	struct rdm_slab *slab;
+	struct rdm_slab *slab = TAILQ_LAST(&set->slabs, rdm_slab_list);
 	size_t max = set->rails[rail].registrar.max_len;
-	int error = 0;
+	int error = slab ? rdm_keys_cover(rail, slab->base + slab->length) : 0;
 
+	if (error) {
+		rdm_log(RDM_LOG_ERROR, "no memory for the keys of a rail more: raise RLIMIT_AS (ulimit -v) "
+				       "or vm.overcommit_memory's limit");
+		return error;
+	}
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		if (slab->quarantined)
 			continue;

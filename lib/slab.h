@@ -29,7 +29,7 @@ struct rdm_pool;
 #define RDM_CACHE_LINE 64
 
 struct rdm_slab {
-	/* What look-ups and free() read: one line for rail 0, written with the slab's life only. */
+	/* What free() reads is one line, written with the slab's life only. */
 	_Alignas(RDM_CACHE_LINE) struct rdm_slab_set *set;
 	struct rdm_pool *pool;
 	char *base;
@@ -46,8 +46,6 @@ struct rdm_slab {
 	_Atomic(uint16_t *) pins; /* pins.c: a count for each page, once there was one */
 	unsigned long carved[];   /* a bit for each page */
 };
-
-_Static_assert(offsetof(struct rdm_slab, mr[1]) == RDM_CACHE_LINE, "rail 0 is in the first line");
 
 static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
 {
@@ -70,9 +68,6 @@ struct rdm_slab_set {
 	_Atomic uint64_t registrations; /* by several threads, see fill.h */
 	uint64_t deregistrations, growths;
 };
-
-/* How far into the reserve `keyed` of every slab is true. In a child, nowhere. */
-extern _Atomic size_t rdm_slabs_keyed __attribute__((visibility("hidden")));
 
 /*
  * Opens the reserve and the tables beside it, once a process. heritable: children inherit what

@@ -197,7 +197,6 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	atomic_store(&rdm_slabs_keyed, 0);
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		if (rdm_slab_is_inherited(slab))
 			continue;
