@@ -12,25 +12,15 @@ static size_t granules_before(const void *end)
 	return rdm_reserve_distance(end) >> RDM_GRANULE_SHIFT;
 }
 
-static void unmap(void)
-{
-	for (int rail = 0; rail < RDM_RAILS_MAX; rail++)
-		rdm_sidetable_unmap(&tables[rail]);
-}
-
 int rdm_keys_open(size_t reserve)
 {
 	size_t bytes = (reserve >> RDM_GRANULE_SHIFT) * sizeof(struct rdm_key);
+	int error = rdm_sidetable_map_array(tables, RDM_RAILS_MAX, bytes);
 
-	for (int rail = 0; rail < RDM_RAILS_MAX; rail++) {
-		int error = rdm_sidetable_map(&tables[rail], bytes);
-
-		if (error) {
-			unmap();
-			return error;
-		}
+	if (error)
+		return error;
+	for (int rail = 0; rail < RDM_RAILS_MAX; rail++)
 		rdm_keys.rail[rail] = (const struct rdm_key *)(void *)tables[rail].base;
-	}
 	atomic_store(&rdm_keys.reach, reserve);
 	return 0;
 }

@@ -12,16 +12,23 @@ static size_t round_to_page(size_t bytes)
 	return (bytes + page - 1) & ~(page - 1);
 }
 
-int rdm_sidetable_map(struct rdm_sidetable *table, size_t bytes)
+int rdm_sidetable_map_array(struct rdm_sidetable table[], size_t count, size_t bytes)
 {
-	void *base;
+	char *base;
 
 	bytes = round_to_page(bytes);
-	base = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	base = mmap(NULL, count * bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		    0);
 	if (base == MAP_FAILED)
 		return errno;
-	*table = (struct rdm_sidetable){ .base = base, .bytes = bytes };
+	for (size_t i = 0; i < count; i++)
+		table[i] = (struct rdm_sidetable){ .base = base + i * bytes, .bytes = bytes };
 	return 0;
+}
+
+int rdm_sidetable_map(struct rdm_sidetable *table, size_t bytes)
+{
+	return rdm_sidetable_map_array(table, 1, bytes);
 }
 
 int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes)

@@ -21,6 +21,8 @@ struct rdm_sidetable {
 
 /* 0 or an errno value. */
 int rdm_sidetable_map(struct rdm_sidetable *table, size_t bytes);
+/* As many of one size, in one mapping as long as nothing is covered. */
+int rdm_sidetable_map_array(struct rdm_sidetable table[], size_t count, size_t bytes);
 /* Makes the first `bytes` writable. 0 or an errno value. */
 int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes);
 void rdm_sidetable_unmap(struct rdm_sidetable *table);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "bits.h"
 #include "fill.h"
@@ -111,16 +112,14 @@ static int deregister_slab(struct rdm_slab *slab, int rail)
 
 	if (!(rdm_slab_rails(slab) & (1U << rail)))
 		return 0;
-	/* From here on nobody may get the key. */
+	/* From here on nobody may get the key; where it has to stay, rdm_key() asks the slab. */
 	rdm_keys_clear(rail, slab->base, slab->length);
 	atomic_fetch_and(&slab->keyed, ~(1U << rail));
 	error = rdm_rail_deregister(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
-	if (error) {
+	if (error)
 		atomic_fetch_or(&slab->keyed, 1U << rail);
-		rdm_keys_set(rail, slab->base, slab->length, &slab->mr[rail]);
-	} else {
+	else
 		set->deregistrations++;
-	}
 	return error;
 }
 
@@ -395,8 +394,10 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 	int error = slab ? rdm_keys_cover(rail, slab->base + slab->length) : 0;
 
 	if (error) {
-		rdm_log(RDM_LOG_ERROR, "no memory for the keys of a rail more: raise RLIMIT_AS (ulimit -v) "
-				       "or vm.overcommit_memory's limit");
+		rdm_log(RDM_LOG_ERROR,
+			"no memory for the keys of one more rail (%s): raise vm.max_map_count, "
+			"or vm.overcommit_ratio",
+			strerror(error));
 		return error;
 	}
 	TAILQ_FOREACH (slab, &set->slabs, link) {

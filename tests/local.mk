@@ -21,7 +21,7 @@ tests_libsupport_la_SOURCES = tests/support.c tests/support.h tests/recorder.c
 check_PROGRAMS = \
 	tests/unit/api \
 	tests/unit/written \
-	tests/unit/merge \
+	tests/unit/keys tests/unit/merge \
 	tests/unit/rails \
 	tests/unit/progress \
 	tests/unit/regions \
