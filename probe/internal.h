@@ -16,6 +16,9 @@ size_t probe_differ(struct probe_outcome *out, const unsigned char *a, const uns
 		    size_t length);
 unsigned probe_next_seed(void);
 
+/* A descriptor that faults of this process may be sent to, or -1 with errno. */
+int probe_userfaultfd(void);
+
 /* The loop device of probe_loop_reserve(), or -1. open: a descriptor; configure: 0 or errno. */
 int probe_loop_reserved(void);
 int probe_loop_open(int number);

@@ -12,7 +12,9 @@ probe_librdmprobe_la_SOURCES = \
 	probe/namespace.c \
 	probe/pool_memory.c probe/pool_memory.h \
 	probe/probe.c probe/probe.h \
+	probe/settings.c \
 	probe/strikes.c \
+	probe/traits.c probe/traits.h \
 	probe/uring.c \
 	probe/verbs.c \
 	probe/vmsplice.c \

@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "internal.h"
+#include "traits.h"
+
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
 
 /*
  * glibc maps a request of more than 32 MiB afresh, whatever was freed before,
@@ -29,6 +41,54 @@ static bool touched(const struct probe_buffer *buffer)
 		any = present[i] & 1;
 	free(present);
 	return any;
+}
+
+int probe_userfaultfd(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	/* Kernels before Linux 5.11 do not know the flag. */
+	if (fd < 0 && errno == EINVAL)
+		fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	return fd;
+}
+
+/* The kernel itself puts the shared zero page there. 0 or a positive errno value. */
+static int map_zero_page(const struct probe_buffer *buffer, size_t length)
+{
+	struct uffdio_range range = { .start = (uintptr_t)buffer->addr, .len = length };
+	struct uffdio_register all = { .range = range, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zeros = { .range = range };
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = probe_userfaultfd();
+	int error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &all) ||
+	    ioctl(fd, UFFDIO_ZEROPAGE, &zeros))
+		error = errno;
+	close(fd);
+	return error;
+}
+
+/* What the switch for tests says of memory that nobody will have written. */
+static int obey_switch(uintptr_t care, const struct probe_buffer *buffer)
+{
+	size_t length = buffer->extent ? buffer->extent : buffer->length;
+	const char *word = getenv(PROBE_ZERO_PAGE_SWITCH);
+
+	/* hugetlb knows no zero page. */
+	if (!word || !*word || care & (PROBE_CARE_WRITE | PROBE_CARE_HUGETLB))
+		return 0;
+	if (!strcmp(word, "shared"))
+		return map_zero_page(buffer, length);
+	if (strcmp(word, "private") != 0) {
+		fprintf(stderr, PROBE_ZERO_PAGE_SWITCH ": private or shared, not '%s'\n", word);
+		return EINVAL;
+	}
+	memset(buffer->addr, 0, length);
+	return 0;
 }
 
 int probe_take_care(void *context, struct probe_buffer *buffer)
@@ -62,6 +122,7 @@ int probe_malloc_get(void *context, const struct probe_device *device, struct pr
 {
 	uintptr_t care = (uintptr_t)context;
 	size_t align = care & PROBE_CARE_THP ? PROBE_HUGE : probe_page();
+	int error = EADDRINUSE;
 	uintptr_t middle;
 
 	(void)device;
@@ -75,9 +136,10 @@ int probe_malloc_get(void *context, const struct probe_device *device, struct pr
 	/* A malloc may leave pages with a block that was freed. */
 	if (!touched(buffer) ||
 	    (!madvise(buffer->addr, buffer->length, MADV_DONTNEED) && !touched(buffer)))
-		return 0;
-	probe_malloc_put(context, buffer);
-	return EADDRINUSE;
+		error = obey_switch(care, buffer);
+	if (error)
+		probe_malloc_put(context, buffer);
+	return error;
 }
 
 void probe_malloc_put(void *context, struct probe_buffer *buffer)
@@ -96,6 +158,7 @@ int probe_map_get(void *context, const struct probe_device *device, struct probe
 	/* Huge pages begin where their size says; one that is of the kernel's making needs room. */
 	size_t slack = huge && !hugetlb ? PROBE_HUGE : 0;
 	uintptr_t start;
+	int error;
 
 	(void)device;
 	buffer->extent = huge ? PROBE_HUGE : buffer->length;
@@ -114,7 +177,10 @@ int probe_map_get(void *context, const struct probe_device *device, struct probe
 		return probe_map_put(context, buffer), EOPNOTSUPP;
 	if (!huge)
 		madvise(buffer->addr, buffer->extent, MADV_NOHUGEPAGE);
-	return 0;
+	error = obey_switch(care, buffer);
+	if (error)
+		probe_map_put(context, buffer);
+	return error;
 }
 
 void probe_map_put(void *context, struct probe_buffer *buffer)

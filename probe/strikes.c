@@ -6,11 +6,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
+#include "traits.h"
 
 #ifndef MADV_COLD
 #define MADV_COLD 20
@@ -21,7 +21,6 @@
 #ifndef PR_SET_MEMORY_MERGE
 #define PR_SET_MEMORY_MERGE 67
 #endif
-#define SOFT_DIRTY(entry) ((entry) >> 55 & 1)
 /* One to see a page, one to see that it does not change, one to merge it; and one under way. */
 #define KSM_SCANS 5
 
@@ -72,21 +71,6 @@ static int protect(const struct probe_buffer *buffer, struct probe_outcome *out)
 	return probe_broken(out, "mprotect: %s", strerror(errno));
 }
 
-/* A kernel without soft-dirty tracking takes the word, and does nothing. */
-static bool has_soft_dirty(void)
-{
-	volatile unsigned char *page = mmap(NULL, probe_page(), PROT_READ | PROT_WRITE,
-					    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint64_t entry;
-
-	if (page == MAP_FAILED)
-		return false;
-	*page = 1;
-	probe_pagemap((void *)(uintptr_t)page, &entry, 1);
-	munmap((void *)(uintptr_t)page, probe_page());
-	return SOFT_DIRTY(entry);
-}
-
 static int clear_refs(const struct probe_buffer *buffer, struct probe_outcome *out)
 {
 	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
@@ -95,20 +79,13 @@ static int clear_refs(const struct probe_buffer *buffer, struct probe_outcome *o
 	(void)buffer;
 	if (fd < 0)
 		return probe_skip(out, "clear_refs: this kernel has none");
-	if (!has_soft_dirty()) {
+	if (!probe_has_soft_dirty()) {
 		close(fd);
 		return probe_skip(out, "clear_refs: this kernel does not track soft-dirty pages");
 	}
 	written = write(fd, "4", 1);
 	close(fd);
 	return written == 1 ? 0 : probe_refused(out, "clear_refs", errno);
-}
-
-static bool has_swap(void)
-{
-	struct sysinfo info;
-
-	return !sysinfo(&info) && info.freeswap;
 }
 
 static bool all(const struct probe_buffer *buffer, bool (*is)(uint64_t entry))
@@ -134,7 +111,7 @@ static bool is_shared(uint64_t entry)
 
 static int ask_pageout(const struct probe_buffer *buffer, struct probe_outcome *out)
 {
-	if (!has_swap())
+	if (!probe_has_swap())
 		return probe_skip(out, "pageout: there is no swap");
 	return advise(buffer, buffer->extent, MADV_PAGEOUT, "MADV_PAGEOUT", out);
 }
@@ -163,31 +140,16 @@ static int zero_split(const struct probe_buffer *buffer, struct probe_outcome *o
 	return advise(buffer, buffer->extent / 2, MADV_COLD, "MADV_COLD", out);
 }
 
-static long ksm(const char *name)
-{
-	char path[64];
-	long value = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/sys/kernel/mm/ksm/%s", name);
-	file = fopen(path, "re");
-	if (file && fscanf(file, "%ld", &value) != 1)
-		value = -1;
-	if (file)
-		fclose(file);
-	return value;
-}
-
 static int await_merge(const struct probe_buffer *buffer, struct probe_outcome *out)
 {
 	const struct timespec nap = { .tv_nsec = 1000000 };
-	long start = ksm("full_scans");
+	long start = probe_ksm("full_scans");
 
 	if (!smaps_has(buffer->addr, "VmFlags:", " mg"))
 		return probe_skip(out, "KSM: does not take this kind of memory");
 	/* What it does not merge in so many scans it never will: that is for the check to judge. */
-	while (!all(buffer, is_shared) && ksm("full_scans") - start < KSM_SCANS) {
-		if (ksm("run") != 1)
+	while (!all(buffer, is_shared) && probe_ksm("full_scans") - start < KSM_SCANS) {
+		if (probe_ksm("run") != 1)
 			return probe_skip(out, "KSM: somebody turned it off");
 		nanosleep(&nap, NULL);
 	}
@@ -196,9 +158,9 @@ static int await_merge(const struct probe_buffer *buffer, struct probe_outcome *
 
 static int need_ksm(const struct probe_buffer *buffer, struct probe_outcome *out)
 {
-	if (ksm("run") < 0)
+	if (probe_ksm("run") < 0)
 		return probe_skip(out, "KSM: this kernel has none");
-	if (ksm("run") != 1 || ksm("sleep_millisecs") != 0)
+	if (probe_ksm("run") != 1 || probe_ksm("sleep_millisecs") != 0)
 		return probe_skip(out, "KSM: off, or too slow to wait for");
 	/* Pages of equal bytes are what it looks for. */
 	memset(buffer->addr, (int)(1 + probe_next_seed() % 255), buffer->length);

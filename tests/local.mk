@@ -246,4 +246,7 @@ include tests/vm/local.mk
 include tests/instructions/local.mk
 
 # Not in check_PROGRAMS: they are no tests.
-check_DATA += $(command_helpers)
+EXTRA_PROGRAMS += tests/traits
+tests_traits_LDADD = probe/librdmprobe.la lib/librdmalloc.la $(RAIL_LIBS)
+MOSTLYCLEANFILES += tests/traits
+check_DATA += tests/traits $(command_helpers)

@@ -20,6 +20,7 @@ static const struct check {
 	{ "kernel", rdm_check_kernel, "its version and page size" },
 	{ "cow-rule", rdm_check_cow, "who gets the copy of a shared page, found by probing" },
 	{ "pinned-fork", rdm_check_pinned_fork, "whether fork() copies pinned pages, by probing" },
+	{ "zero-page", rdm_check_zero_page, "what memory is that nobody has written, by probing" },
 	{ "libibverbs", rdm_check_libibverbs, "what libibverbs knows of that" },
 	{ "fork-variables", rdm_check_fork_variables, "RDMAV_FORK_SAFE and its like" },
 	{ "devices", rdm_check_devices, "RDMA devices: ports, max_mr_size, NUMA node" },

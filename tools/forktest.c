@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "output.h"
+#include "traits.h"
 
 static const struct option options[] = {
 	{ "engine", required_argument, NULL, 'e' },
@@ -92,6 +93,8 @@ static bool run(struct forktest_cell *cell, size_t n, bool system)
 		probe_loop_reserve();
 	if (system)
 		forktest_system_begin();
+	/* Now, when the machine is as the cells will find it. */
+	probe_trait(PROBE_COW_RULE);
 	whole = forktest_run(cell, n, &stop);
 	if (system)
 		forktest_system_end();
@@ -123,6 +126,7 @@ static void report(const struct forktest_cell *cell, size_t n, bool explain)
 	uname(&name);
 	printf("rdmalloc %s on %s %s %s\n\n", PACKAGE_VERSION, name.sysname, name.release,
 	       name.machine);
+	forktest_print_traits();
 	forktest_print_table(cell, n);
 	if (explain) {
 		putchar('\n');

@@ -4,7 +4,7 @@
 
 /*
  * rdmalloc forktest: which memory loses data on the running kernel, by engine and
- * hazard. What the results should be is nowhere in here.
+ * hazard, and what traits that comes from. What the results should be is nowhere in here.
  */
 
 #include <stdbool.h>
@@ -71,6 +71,7 @@ void forktest_system_end(void);
 
 /* Why it is what it is, in words; with frames where pagemap says them. Empty if coherent. */
 void forktest_explain(const struct forktest_cell *cell, char *text, size_t size);
+void forktest_print_traits(void);
 void forktest_print_table(const struct forktest_cell *cell, size_t n);
 void forktest_print_explanations(const struct forktest_cell *cell, size_t n);
 int forktest_print_json(const struct forktest_cell *cell, size_t n);

@@ -12,43 +12,21 @@
 
 #include "forktest.h"
 #include "output.h"
+#include "traits.h"
 
 /* One for the memory, one for each copy that a child has or causes, and some to spare. */
 #define HUGETLB_PAGES 6
 
-static bool file_says(const char *path, const char *word)
-{
-	FILE *file = fopen(path, "re");
-	char line[128] = "";
-	bool says;
-
-	says = !file || (fgets(line, sizeof(line), file) && strstr(line, word));
-	if (file)
-		fclose(file);
-	return says;
-}
-
-static long free_hugetlb(void)
-{
-	FILE *file = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
-	long pages = 0;
-
-	if (file && fscanf(file, "%ld", &pages) != 1)
-		pages = 0;
-	if (file)
-		fclose(file);
-	return pages;
-}
-
 /* 0 or -1: *out says what is missing. */
 static int need_backing(const char *backing, struct probe_outcome *out)
 {
-	if (!strcmp(backing, "thp") &&
-	    file_says("/sys/kernel/mm/transparent_hugepage/enabled", "[never]"))
-		return probe_skip(out, "THP is off: "
-				       "/sys/kernel/mm/transparent_hugepage/enabled");
+	char mode[16], path[96];
+
+	if (!strcmp(backing, "thp") && probe_thp(mode, sizeof(mode), path, sizeof(path)) &&
+	    !strcmp(mode, "never"))
+		return probe_skip(out, "THP is off: %s", path);
 	/* Not asked before each cell: what a device held comes back a moment later. */
-	if (!strcmp(backing, "hugetlb") && free_hugetlb() < HUGETLB_PAGES)
+	if (!strcmp(backing, "hugetlb") && probe_free_hugetlb() < HUGETLB_PAGES)
 		return probe_skip(out,
 				  "hugetlb: fewer than %d free pages of 2 MiB (--system "
 				  "makes some)",

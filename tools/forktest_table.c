@@ -6,6 +6,7 @@
 
 #include "forktest.h"
 #include "output.h"
+#include "traits.h"
 
 #define LABEL_WIDTH 31
 
@@ -227,6 +228,24 @@ static void print_reasons(const struct forktest_cell *cell, size_t n, enum probe
 		printf("%c ", verdict == PROBE_BROKEN ? '!' : '-');
 		rdm_print_wrapped(text, 2);
 	}
+}
+
+/* What this kernel does, in words, and then why not all of it is known. */
+void forktest_print_traits(void)
+{
+	char text[1024] = "";
+	size_t used = 0;
+
+	for (int i = 0; i < PROBE_TRAITS; i++) {
+		const struct probe_trait *trait = probe_trait(i);
+
+		if (used < sizeof(text))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s: %s",
+						 i ? ", " : "", trait->name, trait->answer);
+	}
+	printf("kernel  ");
+	rdm_print_wrapped(text, 8);
+	putchar('\n');
 }
 
 void forktest_print_table(const struct forktest_cell *cell, size_t n)

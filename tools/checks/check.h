@@ -4,7 +4,8 @@
 
 /*
  * The checks of the doctor. A check is one function that says one thing or more,
- * each with what is to be done about it, if anything is.
+ * each with what is to be done about it, if anything is. What the kernel does they take
+ * from probe/traits.h.
  */
 
 #include <stdbool.h>
@@ -33,26 +34,10 @@ __attribute__((format(printf, 2, 3))) void rdm_command(struct rdm_report *report
 void rdm_command_sysctl(struct rdm_report *report, const char *setting);
 void rdm_command_write(struct rdm_report *report, const char *value, const char *path);
 
-/* The rule by which the kernel decides who gets the copy of a shared page. */
-enum rdm_cow_rule {
-	RDM_COW_UNKNOWN,
-	RDM_COW_MAP_COUNT,       /* up to 5.8 */
-	RDM_COW_REFERENCE_COUNT, /* 5.9 to 5.18 */
-	RDM_COW_EXCLUSIVE,       /* from 5.19 */
-};
-enum rdm_known { RDM_UNKNOWN, RDM_NO, RDM_YES };
-struct rdm_cow {
-	enum rdm_cow_rule rule;
-	const char *rule_unknown;   /* why */
-	enum rdm_known copies;      /* fork() copies pinned pages */
-	const char *copies_unknown; /* why */
-};
-/* Found by probing, once. */
-const struct rdm_cow *rdm_cow(void);
-
 void rdm_check_kernel(struct rdm_report *report);
 void rdm_check_cow(struct rdm_report *report);
 void rdm_check_pinned_fork(struct rdm_report *report);
+void rdm_check_zero_page(struct rdm_report *report);
 void rdm_check_io_uring(struct rdm_report *report);
 void rdm_check_container(struct rdm_report *report);
 void rdm_check_libibverbs(struct rdm_report *report);

@@ -12,6 +12,7 @@
 #include "check.h"
 #include "config.h"
 #include "read.h"
+#include "traits.h"
 
 #ifdef HAVE_VERBS
 #include <errno.h>
@@ -60,7 +61,7 @@ void rdm_check_libibverbs(struct rdm_report *report)
 			  fork_variable() ? fork_variable() : "by itself");
 	} else if (!can_be_asked()) {
 		rdm_untested(report, "no RDMA in the kernel to ask");
-	} else if (rdm_cow()->copies == RDM_YES) {
+	} else if (probe_trait_is(PROBE_PINNED_FORK, "yes")) {
 		rdm_found(report, RDM_IS_NOTE,
 			  "the kernel copies pinned pages on fork, and does not tell libibverbs "
 			  "so: ibv_fork_init() is not needed");
@@ -131,13 +132,13 @@ void rdm_check_fork_variables(struct rdm_report *report)
 {
 	const char *set = fork_variable();
 	bool huge = getenv("RDMAV_HUGEPAGES_SAFE");
-	enum rdm_known copies = rdm_cow()->copies;
+	const char *copies = probe_trait(PROBE_PINNED_FORK)->answer;
 
 	if (!set) {
 		rdm_found(report, huge ? RDM_IS_NOTE : RDM_IS_FINE,
 			  huge ? "RDMAV_HUGEPAGES_SAFE alone does nothing" :
 				 "RDMAV_FORK_SAFE and its like are not set");
-	} else if (copies == RDM_YES) {
+	} else if (!strcmp(copies, "yes")) {
 		rdm_found(report, RDM_IS_WARNING,
 			  "%s is set, and not needed here: children find holes where memory is "
 			  "registered",

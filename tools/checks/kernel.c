@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
-#include <linux/io_uring.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "check.h"
-#include "probe.h"
 #include "read.h"
+#include "traits.h"
 
 void rdm_check_kernel(struct rdm_report *report)
 {
@@ -21,130 +18,58 @@ void rdm_check_kernel(struct rdm_report *report)
 		  name.machine, rdm_bytes((unsigned long long)sysconf(_SC_PAGESIZE)));
 }
 
-/* A huge page would be split on the way, which some kernels judge otherwise. */
-static const struct probe_memory written =
-	PROBE_MALLOC("malloc, written", PROBE_CARE_WRITE | PROBE_CARE_NO_THP);
-
-static enum probe_verdict probe_reference(const struct probe_hazard *hazard)
-{
-	struct probe_outcome out;
-
-	return probe_run(&probe_vmsplice, hazard, &written, &out);
-}
-
-/*
- * A pipe holds a reference to a page that was written. All kernels keep it for the
- * parent when nothing happens, and none does beside a living child. After mprotect()
- * there and back the page is copied where references count. When the child is gone the
- * page is copied where it was marked as not exclusive at the fork, and is not where only
- * the mappings that are left count.
- */
-static enum rdm_cow_rule probe_rule(const char **unknown)
-{
-	enum probe_verdict calm = probe_reference(&probe_no_fork);
-	enum probe_verdict beside = probe_reference(&probe_fork_lives);
-	enum probe_verdict after = probe_reference(&probe_fork_exits);
-	enum probe_verdict trip = probe_reference(&probe_protect);
-
-	*unknown = "vmsplice(2) holds no pages here";
-	if (calm != PROBE_COHERENT || beside != PROBE_LOST)
-		return RDM_COW_UNKNOWN;
-	if (trip == PROBE_LOST)
-		return RDM_COW_REFERENCE_COUNT;
-	if (trip == PROBE_COHERENT && after == PROBE_COHERENT)
-		return RDM_COW_MAP_COUNT;
-	if (trip == PROBE_COHERENT && after == PROBE_LOST)
-		return RDM_COW_EXCLUSIVE;
-	*unknown = "a probe with vmsplice(2) failed";
-	return RDM_COW_UNKNOWN;
-}
-
-static enum rdm_known probe_copies(const char **unknown)
-{
-	static struct probe_outcome out;
-
-	*unknown = out.reason;
-	switch (probe_run(&probe_uring, &probe_fork_lives, &written, &out)) {
-	case PROBE_COHERENT:
-		return RDM_YES;
-	case PROBE_LOST:
-		return RDM_NO;
-	default:
-		return RDM_UNKNOWN;
-	}
-}
-
-const struct rdm_cow *rdm_cow(void)
-{
-	static struct rdm_cow cow;
-	static bool probed;
-
-	if (!probed) {
-		cow.rule = probe_rule(&cow.rule_unknown);
-		cow.copies = probe_copies(&cow.copies_unknown);
-		probed = true;
-	}
-	return &cow;
-}
-
 void rdm_check_cow(struct rdm_report *report)
 {
-	const struct rdm_cow *cow = rdm_cow();
+	const struct probe_trait *rule = probe_trait(PROBE_COW_RULE);
 
-	switch (cow->rule) {
-	case RDM_COW_UNKNOWN:
-		rdm_untested(report, "%s", cow->rule_unknown);
-		return;
-	case RDM_COW_EXCLUSIVE:
+	if (!strcmp(rule->answer, "exclusive")) {
 		rdm_found(report, RDM_IS_FINE,
 			  "exclusive pages stay (the rule from Linux 5.19 on)");
-		return;
-	case RDM_COW_REFERENCE_COUNT:
+	} else if (!strcmp(rule->answer, "reference-count")) {
 		rdm_found(report, RDM_IS_WARNING,
 			  "references count (the rule of Linux 5.9 to 5.18): mprotect() of "
 			  "registered memory, there and back, loses data");
 		rdm_advise(report, "leave its protection alone, or take a kernel from 5.19 on");
-		return;
-	case RDM_COW_MAP_COUNT:
+	} else if (!strcmp(rule->answer, "map-count")) {
 		rdm_found(
 			report, RDM_IS_WARNING,
 			"mappings count (the rule up to Linux 5.8): what the parent writes beside "
 			"a child goes to another page");
 		rdm_advise(report, "run programs that fork with rdmalloc, or take a newer kernel");
 		rdm_command(report, "rdmalloc run PROGRAM");
-		return;
+	} else {
+		rdm_untested(report, "%s", rule->why);
 	}
 }
 
 void rdm_check_pinned_fork(struct rdm_report *report)
 {
-	const struct rdm_cow *cow = rdm_cow();
+	const struct probe_trait *copies = probe_trait(PROBE_PINNED_FORK);
 
-	switch (cow->copies) {
-	case RDM_UNKNOWN:
-		rdm_untested(report, "%s", cow->copies_unknown);
-		return;
-	case RDM_YES:
+	if (!strcmp(copies->answer, "yes")) {
 		rdm_found(report, RDM_IS_FINE, "fork() copies pinned pages, which takes time");
-		return;
-	case RDM_NO:
+	} else if (!strcmp(copies->answer, "no")) {
 		rdm_found(report, RDM_IS_ERROR,
 			  "fork() shares pinned pages: plain registered memory loses data");
 		rdm_advise(report, "give programs memory that is kept out of the fork");
 		rdm_command(report, "rdmalloc run PROGRAM");
-		return;
+	} else {
+		rdm_untested(report, "%s", copies->why);
 	}
 }
 
-static int try_io_uring(void)
+void rdm_check_zero_page(struct rdm_report *report)
 {
-	struct io_uring_params parameters = { .flags = 0 };
-	long fd = syscall(SYS_io_uring_setup, 1, &parameters);
+	const struct probe_trait *zeros = probe_trait(PROBE_ZERO_PAGE);
 
-	if (fd < 0)
-		return errno;
-	close((int)fd);
-	return 0;
+	if (!strcmp(zeros->answer, "unknown"))
+		rdm_untested(report, "%s", zeros->why);
+	else
+		rdm_found(report, RDM_IS_FINE,
+			  !strcmp(zeros->answer, "yes") ?
+				  "a page that was only read is shared by all processes: write "
+				  "memory before it is pinned, as pools do" :
+				  "a page that was only read is the process's own");
 }
 
 static void refused_io_uring(struct rdm_report *report, unsigned long long disabled)
@@ -168,7 +93,7 @@ static void refused_io_uring(struct rdm_report *report, unsigned long long disab
 void rdm_check_io_uring(struct rdm_report *report)
 {
 	unsigned long long disabled = 0;
-	int error = try_io_uring();
+	int error = probe_trait(PROBE_IO_URING)->error;
 
 	rdm_read_number(&disabled, "/proc/sys/kernel/io_uring_disabled");
 	if (error == EPERM || error == EACCES) {

@@ -10,6 +10,7 @@
 #include "conf.h"
 #include "rdmalloc.h"
 #include "read.h"
+#include "traits.h"
 
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 
@@ -17,25 +18,11 @@
 #define PR_GET_MEMORY_MERGE 68
 #endif
 
-/* Where the size has a file of its own, that counts unless it says "inherit". */
-static bool read_thp(char *mode, size_t size, char *path, size_t path_size)
-{
-	unsigned long long bytes;
-
-	if (rdm_read_number(&bytes, THP "hpage_pmd_size")) {
-		snprintf(path, path_size, THP "hugepages-%llukB/enabled", bytes >> 10);
-		if (rdm_read_choice(mode, size, path) && strcmp(mode, "inherit") != 0)
-			return true;
-	}
-	snprintf(path, path_size, THP "enabled");
-	return rdm_read_choice(mode, size, path);
-}
-
 void rdm_check_thp(struct rdm_report *report)
 {
 	char mode[32], path[128];
 
-	if (!read_thp(mode, sizeof(mode), path, sizeof(path))) {
+	if (!probe_thp(mode, sizeof(mode), path, sizeof(path))) {
 		rdm_found(report, RDM_IS_NOTE, "this kernel has no transparent huge pages");
 		return;
 	}
@@ -142,10 +129,10 @@ void rdm_check_hugetlb(struct rdm_report *report)
 
 void rdm_check_ksm(struct rdm_report *report)
 {
-	unsigned long long run = 0;
 	bool whole = prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1;
+	long run = probe_ksm("run");
 
-	if (!rdm_read_number(&run, "/sys/kernel/mm/ksm/run")) {
+	if (run < 0) {
 		rdm_found(report, RDM_IS_FINE, "this kernel does not merge pages");
 		return;
 	}
