@@ -20,6 +20,7 @@ static const struct option options[] = {
 	{ "backing", required_argument, NULL, 'b' },
 	{ "explain", no_argument, NULL, 'x' },
 	{ "system", no_argument, NULL, 's' },
+	{ "traits", no_argument, NULL, 't' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -55,7 +56,8 @@ static void print_usage(FILE *out)
 	      "  --explain             for each lost cell: which page moved, and why\n"
 	      "  --system              as root: turn on KSM, add hugetlb pages and swap (in memory)\n"
 	      "                        while the test runs\n"
-	      "  --json                an array, one object a cell\n"
+	      "  --traits              what this kernel does that the cells follow from, and no cells\n"
+	      "  --json                an array, one object a cell, or a trait\n"
 	      "\n"
 	      "Exit status: 0 rdmalloc's memory is coherent wherever it was tested, but for the\n"
 	      "caller's own doing; 1 it is not, or a test went wrong; 2 wrong usage; 77 nothing\n"
@@ -84,22 +86,31 @@ static bool needs_loop(const struct forktest_cell *cell, size_t n)
 	return false;
 }
 
+/* Without cells it only asks for the traits. */
 static bool run(struct forktest_cell *cell, size_t n, bool system)
 {
-	bool whole;
+	bool whole = true;
 
 	catch_signals();
-	if (needs_loop(cell, n))
+	if (!n || needs_loop(cell, n))
 		probe_loop_reserve();
 	if (system)
 		forktest_system_begin();
 	/* Now, when the machine is as the cells will find it. */
 	probe_trait(PROBE_COW_RULE);
-	whole = forktest_run(cell, n, &stop);
+	if (n)
+		whole = forktest_run(cell, n, &stop);
 	if (system)
 		forktest_system_end();
 	probe_loop_remove();
-	return whole;
+	return whole && !stop;
+}
+
+static _Noreturn void end_by_signal(void)
+{
+	signal(stop, SIG_DFL);
+	raise(stop);
+	_exit(RDM_UNTESTED);
 }
 
 static int judge(const struct forktest_cell *cell, size_t n)
@@ -126,7 +137,7 @@ static void report(const struct forktest_cell *cell, size_t n, bool explain)
 	uname(&name);
 	printf("rdmalloc %s on %s %s %s\n\n", PACKAGE_VERSION, name.sysname, name.release,
 	       name.machine);
-	forktest_print_traits();
+	forktest_print_kernel();
 	forktest_print_table(cell, n);
 	if (explain) {
 		putchar('\n');
@@ -149,10 +160,8 @@ static int test(const struct forktest_selection *selection, bool system, bool ex
 		      stderr);
 		return RDM_USAGE;
 	}
-	if (!run(cell, n, system)) {
-		signal(stop, SIG_DFL);
-		raise(stop);
-	}
+	if (!run(cell, n, system))
+		end_by_signal();
 	if (!json)
 		report(cell, n, explain);
 	else if (forktest_print_json(cell, n))
@@ -160,10 +169,20 @@ static int test(const struct forktest_selection *selection, bool system, bool ex
 	return judge(cell, n);
 }
 
+static int show_traits(bool system, bool json)
+{
+	if (!run(NULL, 0, system))
+		end_by_signal();
+	if (json)
+		return forktest_print_traits_json() ? RDM_UNTESTED : RDM_FINE;
+	forktest_print_traits();
+	return RDM_FINE;
+}
+
 int rdm_forktest(int argc, char **argv)
 {
 	struct forktest_selection selection = { NULL, NULL, NULL, NULL };
-	bool explain = false, system = false, json = false;
+	bool explain = false, system = false, traits = false, json = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -186,6 +205,9 @@ int rdm_forktest(int argc, char **argv)
 		case 's':
 			system = true;
 			break;
+		case 't':
+			traits = true;
+			break;
 		case 'j':
 			json = true;
 			break;
@@ -205,5 +227,7 @@ int rdm_forktest(int argc, char **argv)
 		fputs("rdmalloc forktest: --system is for root\n", stderr);
 		return RDM_USAGE;
 	}
+	if (traits)
+		return show_traits(system, json);
 	return test(&selection, system, explain, json);
 }

@@ -71,7 +71,10 @@ void forktest_system_end(void);
 
 /* Why it is what it is, in words; with frames where pagemap says them. Empty if coherent. */
 void forktest_explain(const struct forktest_cell *cell, char *text, size_t size);
+/* What this kernel does: in one paragraph, in a line for each trait, or as JSON. */
+void forktest_print_kernel(void);
 void forktest_print_traits(void);
+int forktest_print_traits_json(void);
 void forktest_print_table(const struct forktest_cell *cell, size_t n);
 void forktest_print_explanations(const struct forktest_cell *cell, size_t n);
 int forktest_print_json(const struct forktest_cell *cell, size_t n);

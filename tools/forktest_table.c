@@ -230,8 +230,7 @@ static void print_reasons(const struct forktest_cell *cell, size_t n, enum probe
 	}
 }
 
-/* What this kernel does, in words, and then why not all of it is known. */
-void forktest_print_traits(void)
+void forktest_print_kernel(void)
 {
 	char text[1024] = "";
 	size_t used = 0;
@@ -246,6 +245,31 @@ void forktest_print_traits(void)
 	printf("kernel  ");
 	rdm_print_wrapped(text, 8);
 	putchar('\n');
+}
+
+void forktest_print_traits(void)
+{
+	for (int i = 0; i < PROBE_TRAITS; i++) {
+		const struct probe_trait *trait = probe_trait(i);
+
+		printf("%-15s %-15s  %s\n", trait->name, trait->answer,
+		       *trait->why ? trait->why : trait->meaning);
+	}
+}
+
+int forktest_print_traits_json(void)
+{
+	json_t *array = json_array();
+
+	for (int i = 0; i < PROBE_TRAITS; i++) {
+		const struct probe_trait *trait = probe_trait(i);
+
+		json_array_append_new(array,
+				      json_pack("{s:s, s:s, s:s, s:s}", "trait", trait->name,
+						"answer", trait->answer, "meaning", trait->meaning,
+						"why", trait->why));
+	}
+	return rdm_print_json(array);
 }
 
 void forktest_print_table(const struct forktest_cell *cell, size_t n)
