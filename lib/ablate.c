@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "ablate.h"
 
-#ifdef RDM_ABLATION
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,10 +46,3 @@ bool rdm_ablated(enum rdm_ablation step)
 	pthread_once(&once, read_environment);
 	return dropped & step;
 }
-
-#else
-
-/* ISO C wants a declaration in every file. */
-typedef int rdm_ablate_unused;
-
-#endif

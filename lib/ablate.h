@@ -4,8 +4,9 @@
 
 /*
  * Steps of the recipe that a test can drop to see a safety test go red. Only
- * in the library that the tests link (RDM_ABLATION): RDMALLOC_ABLATE names the
- * steps, separated by commas. In the product every question is a constant "no".
+ * in the library that the tests link (ablate.c): RDMALLOC_ABLATE names the
+ * steps, separated by commas. In the product every answer is "no"
+ * (ablate_never.c). It is a call, so no hot path may ask.
  */
 
 #include <stdbool.h>
@@ -24,14 +25,6 @@ enum rdm_ablation {
 	RDM_ABLATE_UNSEEN = 1 << 10, /* pages are discarded whatever the kernel counts as pinned */
 };
 
-#ifdef RDM_ABLATION
 bool rdm_ablated(enum rdm_ablation step);
-#else
-static inline bool rdm_ablated(enum rdm_ablation step)
-{
-	(void)step;
-	return false;
-}
-#endif
 
 #endif

@@ -2,8 +2,10 @@
 lib_LTLIBRARIES += lib/librdmalloc.la
 check_LTLIBRARIES += lib/librdmalloc_test.la
 
+# Each flavour is compiled once: what ships and what the tests link differ in one file, which
+# says whether a step of the recipe may be dropped.
 LIB_SOURCES = \
-	lib/ablate.c lib/ablate.h \
+	lib/ablate.h \
 	lib/arena.c lib/arena.h \
 	lib/arena_config.h \
 	lib/audit.c \
@@ -55,20 +57,25 @@ LIB_SOURCES = \
 LIB_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(RAIL_CPPFLAGS)
 LIB_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 
-lib_librdmalloc_la_SOURCES = $(LIB_SOURCES)
+noinst_LTLIBRARIES += lib/libflavour-linked.la
+lib_libflavour_linked_la_SOURCES = $(LIB_SOURCES)
+lib_libflavour_linked_la_CPPFLAGS = $(LIB_CPPFLAGS)
+lib_libflavour_linked_la_CFLAGS = $(LIB_CFLAGS)
+
+lib_librdmalloc_la_SOURCES = lib/ablate_never.c
 lib_librdmalloc_la_CPPFLAGS = $(LIB_CPPFLAGS)
 lib_librdmalloc_la_CFLAGS = $(LIB_CFLAGS)
-lib_librdmalloc_la_LIBADD = $(RAIL_LIBS)
+lib_librdmalloc_la_LIBADD = lib/libflavour-linked.la $(RAIL_LIBS)
 # -Wl before the archive: libtool would record it for everybody who links us.
 lib_librdmalloc_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
 	-Wl,--version-script=$(top_srcdir)/lib/librdmalloc.map \
-	-Wl,--exclude-libs,ALL -Wl,$(JEMALLOC_ARCHIVE)
+	-Wl,--exclude-libs,libjemalloc_pic.a -Wl,$(JEMALLOC_ARCHIVE)
 EXTRA_lib_librdmalloc_la_DEPENDENCIES = lib/librdmalloc.map $(JEMALLOC_ARCHIVE)
 EXTRA_DIST += lib/librdmalloc.map
 
 # For LD_PRELOAD: all of it in one, so that a program may link the library as well.
-lib_LTLIBRARIES += lib/librdmalloc-preload.la
-lib_librdmalloc_preload_la_SOURCES = $(LIB_SOURCES) \
+noinst_LTLIBRARIES += lib/libflavour-preload.la
+lib_libflavour_preload_la_SOURCES = $(LIB_SOURCES) \
 	lib/preload/advice.c \
 	lib/preload/malloc.c \
 	lib/preload/mpi.c \
@@ -79,25 +86,33 @@ lib_librdmalloc_preload_la_SOURCES = $(LIB_SOURCES) \
 	lib/preload/report.c lib/preload/report.h \
 	lib/preload/without.h
 if HAVE_VERBS
-lib_librdmalloc_preload_la_SOURCES += lib/preload/reuse.c lib/preload/reuse.h lib/preload/verbs.c
+lib_libflavour_preload_la_SOURCES += lib/preload/reuse.c lib/preload/reuse.h lib/preload/verbs.c
 endif
-lib_librdmalloc_preload_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
+lib_libflavour_preload_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
+lib_libflavour_preload_la_CFLAGS = $(LIB_CFLAGS)
+
+lib_LTLIBRARIES += lib/librdmalloc-preload.la
+lib_librdmalloc_preload_la_SOURCES = lib/ablate_never.c
+lib_librdmalloc_preload_la_CPPFLAGS = $(LIB_CPPFLAGS)
 lib_librdmalloc_preload_la_CFLAGS = $(LIB_CFLAGS)
+lib_librdmalloc_preload_la_LIBADD = lib/libflavour-preload.la
 lib_librdmalloc_preload_la_LDFLAGS = -module -avoid-version -shared $(RDM_LDFLAGS) \
 	-Wl,--version-script=$(top_srcdir)/lib/preload/preload.map \
-	-Wl,--exclude-libs,ALL -Wl,$(JEMALLOC_ARCHIVE)
+	-Wl,--exclude-libs,libjemalloc_pic.a -Wl,$(JEMALLOC_ARCHIVE)
 EXTRA_lib_librdmalloc_preload_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)
 EXTRA_DIST += lib/preload/preload.map
 
 # With steps that can be dropped.
 check_LTLIBRARIES += lib/librdmalloc-preload-test.la
-lib_librdmalloc_preload_test_la_SOURCES = $(lib_librdmalloc_preload_la_SOURCES)
-lib_librdmalloc_preload_test_la_CPPFLAGS = $(lib_librdmalloc_preload_la_CPPFLAGS) -DRDM_ABLATION
+lib_librdmalloc_preload_test_la_SOURCES = lib/ablate.c
+lib_librdmalloc_preload_test_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
 lib_librdmalloc_preload_test_la_CFLAGS = $(LIB_CFLAGS)
+lib_librdmalloc_preload_test_la_LIBADD = lib/libflavour-preload.la
 lib_librdmalloc_preload_test_la_LDFLAGS = $(lib_librdmalloc_preload_la_LDFLAGS) -rpath /nowhere
 EXTRA_lib_librdmalloc_preload_test_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)
 
-# The same sources for the tests: every symbol in reach, steps can be dropped.
-lib_librdmalloc_test_la_SOURCES = $(LIB_SOURCES)
-lib_librdmalloc_test_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_ABLATION
+# For the tests: every symbol in reach, steps can be dropped.
+lib_librdmalloc_test_la_SOURCES = lib/ablate.c
+lib_librdmalloc_test_la_CPPFLAGS = $(LIB_CPPFLAGS)
 lib_librdmalloc_test_la_CFLAGS = $(LIB_CFLAGS)
+lib_librdmalloc_test_la_LIBADD = lib/libflavour-linked.la
