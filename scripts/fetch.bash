@@ -18,7 +18,7 @@ can_keep_in() {
 # in the checkout.
 find_cache() {
 	local home=${HOME:-} checkout
-	[ -n "$home" ] || home=~
+	[ -n "$home" ] || home=$(unset HOME && echo ~)
 	CACHE=${RDMALLOC_CACHE:-${XDG_CACHE_HOME:-$home/.cache}/rdmalloc}
 	CACHES=("$CACHE")
 	if [ -z "${RDMALLOC_CACHE:-}" ] && ! can_keep_in "$CACHE"; then
