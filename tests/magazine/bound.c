@@ -315,7 +315,6 @@ static int with_budget(void *arg)
 
 int main(int argc, char **argv)
 {
-	t_watchdog(120);
 	if (argc > 1) {
 		budget = &budgets[atoi(argv[1])];
 		subject(t_seed());
