@@ -157,7 +157,7 @@ int rc_end_connect(const struct rc_end *end, const struct rc_address *peer)
 {
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTS,
-		.timeout = 14,
+		.timeout = 18, /* a second: beside much other work an answer takes long */
 		.retry_cnt = 7,
 		.rnr_retry = 7, /* for ever: the peer's receive may be late */
 		.max_rd_atomic = 1,
