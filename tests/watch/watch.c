@@ -76,8 +76,8 @@ static void note_state(const struct tree_task *thread, void *arg)
 		*look = BLOCKED;
 }
 
-/* Looks at the test, and says so if it hangs. */
-static bool hangs(const struct limits *limits)
+/* Whether the test, or what is left of it, is at the end of its time. */
+static bool is_over(const struct limits *limits)
 {
 	double before = test.cpu;
 	int look = IDLE;
@@ -89,15 +89,17 @@ static bool hangs(const struct limits *limits)
 	else
 		tree_each(note_state, &look);
 	test.idle = test.idle + look > 0 ? test.idle + look : 0;
+	return test.cpu > limits->cpu || test.idle >= limits->idle;
+}
+
+static void complain(const struct limits *limits)
+{
 	if (test.cpu > limits->cpu)
 		say("watch: %s has used more than %.0f s of CPU time: %s\n", test.name, limits->cpu,
 		    tree_names());
-	else if (test.idle >= limits->idle)
+	else
 		say("watch: %s hangs, nothing ran in %d looks: %s\n", test.name,
 		    limits->idle / IDLE, tree_names());
-	else
-		return false;
-	return true;
 }
 
 /* Whether there is anybody left: orphans are our children, too. */
@@ -125,28 +127,34 @@ static bool next_look(void)
 	return signal == SIGALRM;
 }
 
-/* A shell that is asked may clean up behind it, unless it takes long. */
-static void end_all(void)
-{
-	for (unsigned looks = 0; reap() && looks < 30; looks += next_look()) {
-		tree_find();
-		tree_kill(looks < 5 ? SIGTERM : SIGKILL);
-		tree_kill(SIGCONT);
-	}
-	/* What has been waited for must not be counted twice. */
-	tree_find();
-}
-
-/* What is about to end has time to do so, as long as it runs. */
-static bool left_nothing(void)
+/* What is about to end has time to do so as long as it runs, unless a signal comes. */
+static bool all_end(void)
 {
 	const struct limits limits = { .cpu = test.cpu + 10, .idle = 3 * IDLE };
+	int before = caught;
 
 	test.idle = 0;
-	while (reap() && !caught)
-		if (next_look() && reap() && hangs(&limits))
+	while (reap() && caught == before)
+		if (next_look() && reap() && is_over(&limits))
 			return false;
-	return true;
+	return caught == before;
+}
+
+/* A shell that is asked may clean up behind it. */
+static void end_all(void)
+{
+	unsigned looks = 0;
+
+	tree_find();
+	tree_kill(SIGTERM);
+	tree_kill(SIGCONT);
+	if (!all_end())
+		for (; reap() && looks < 30; looks += next_look()) {
+			tree_find();
+			tree_kill(SIGKILL);
+		}
+	/* What has been waited for must not be counted twice. */
+	tree_find();
 }
 
 static void start(char **argv)
@@ -170,15 +178,17 @@ static void start(char **argv)
 static int watch(const struct limits *limits)
 {
 	while (!test.ended && !caught)
-		if (next_look() && !test.ended && hangs(limits))
+		if (next_look() && !test.ended && is_over(limits)) {
+			complain(limits);
 			return FAIL;
+		}
 	if (test.ended && WIFSIGNALED(test.status)) {
 		say("watch: %s was ended by signal %d, %s\n", test.name, WTERMSIG(test.status),
 		    strsignal(WTERMSIG(test.status)));
 		return 128 + WTERMSIG(test.status);
 	}
-	if (test.ended && !test.status && !left_nothing()) {
-		say("watch: %s has passed, and left these behind\n", test.name);
+	if (test.ended && !test.status && !all_end() && !caught) {
+		say("watch: %s has passed, and left behind: %s\n", test.name, tree_names());
 		return FAIL;
 	}
 	return caught ? 128 + caught : WEXITSTATUS(test.status);
