@@ -200,11 +200,9 @@ tests_load_dlopen_LDADD = tests/libsupport.la
 LOG_COMPILER = $(abs_top_builddir)/tests/watch/watch
 AM_LOG_FLAGS = --cpu '*/tests/ablation/run=3600' --cpu '*/tests/preload/*=3600' \
 	--cpu '*/tests/vm/*=14400' --idle '*/tests/vm/*=3600'
-watch_program = tests/watch/watch
-EXTRA_PROGRAMS += $(watch_program)
+noinst_PROGRAMS += tests/watch/watch
 tests_watch_watch_SOURCES = tests/watch/watch.c tests/watch/tree.c tests/watch/tree.h
 tests_watch_watch_LDADD =
-MOSTLYCLEANFILES += $(watch_program)
 dist_check_SCRIPTS += tests/watch/test
 
 # RDM_TEST_QUICK=1 in the environment asks long tests for a small run.
@@ -251,7 +249,7 @@ EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/sqlite3
 
 # All tests that the programs have: an hour.
-check-programs: all $(check_LTLIBRARIES) $(watch_program)
+check-programs: all $(check_LTLIBRARIES)
 	@$(AM_TESTS_ENVIRONMENT) RDM_TEST_FULL=1 $(LOG_COMPILER) --idle 3600 --cpu 36000 \
 		$(top_srcdir)/tests/preload/programs/run
 
@@ -259,4 +257,4 @@ include tests/vm/local.mk
 include tests/instructions/local.mk
 
 # Not in check_PROGRAMS: they are no tests.
-check_DATA += $(command_helpers) $(watch_program)
+check_DATA += $(command_helpers)

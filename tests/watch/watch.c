@@ -249,6 +249,8 @@ int main(int argc, char **argv)
 		sigaddset(&signals, taken[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	/* Nor does the test outlive who wants to know how it ends. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	start(argv);
 	setitimer(ITIMER_REAL, &second, NULL);
 	status = watch(&limits);
