@@ -195,6 +195,16 @@ tests_load_dlopen_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DT_TLS_USER='"$(abs_top_builddir)/tests/load/.libs/tls_user.so"'
 tests_load_dlopen_LDADD = tests/libsupport.la
 
+# Each test is run by tests/watch/watch, which ends it when it hangs. What needs more than
+# 600 s of CPU time is here. In VMs other watches look; outside one may wait for a download.
+LOG_COMPILER = $(abs_top_builddir)/tests/watch/watch
+AM_LOG_FLAGS = --cpu '*/tests/ablation/run=3600' --cpu '*/tests/preload/*=3600' \
+	--cpu '*/tests/vm/*=14400' --idle '*/tests/vm/*=3600'
+noinst_PROGRAMS += tests/watch/watch
+tests_watch_watch_SOURCES = tests/watch/watch.c tests/watch/tree.c tests/watch/tree.h
+tests_watch_watch_LDADD =
+dist_check_SCRIPTS += tests/watch/test
+
 # RDM_TEST_QUICK=1 in the environment asks long tests for a small run.
 AM_TESTS_ENVIRONMENT = \
 	RDM_SRCDIR='$(abs_top_srcdir)'; RDM_BUILDDIR='$(abs_top_builddir)'; \
@@ -240,7 +250,8 @@ EXTRA_DIST += tests/preload/programs/apache2 \
 
 # All tests that the programs have: an hour.
 check-programs: all $(check_LTLIBRARIES)
-	@$(AM_TESTS_ENVIRONMENT) RDM_TEST_FULL=1 $(top_srcdir)/tests/preload/programs/run
+	@$(AM_TESTS_ENVIRONMENT) RDM_TEST_FULL=1 $(LOG_COMPILER) --idle 3600 --cpu 36000 \
+		$(top_srcdir)/tests/preload/programs/run
 
 include tests/vm/local.mk
 include tests/instructions/local.mk

@@ -379,17 +379,22 @@ void t_event_set(struct t_event *event)
 	T_CHECK(write(event->fd[1], "", 1) == 1);
 }
 
-bool t_event_wait(struct t_event *event, int milliseconds)
+void t_event_wait(struct t_event *event)
 {
-	struct pollfd ready = { .fd = event->fd[0], .events = POLLIN };
 	char byte;
-	int n;
+	ssize_t got;
 
 	do
-		n = poll(&ready, 1, milliseconds);
-	while (n < 0 && errno == EINTR);
-	T_CHECKF(n >= 0, "poll: %s", strerror(errno));
-	return n && read(event->fd[0], &byte, 1) == 1;
+		got = read(event->fd[0], &byte, 1);
+	while (got < 0 && errno == EINTR);
+	T_CHECKF(got == 1, "read: %s", strerror(errno));
+}
+
+static bool is_set(struct t_event *event)
+{
+	struct pollfd ready = { .fd = event->fd[0], .events = POLLIN };
+
+	return poll(&ready, 1, 0) == 1;
 }
 
 void t_event_destroy(struct t_event *event)
@@ -398,21 +403,62 @@ void t_event_destroy(struct t_event *event)
 	close(event->fd[1]);
 }
 
-static void on_alarm(int sig)
+void t_meeting_init(struct t_meeting *meeting)
 {
-	static const char line[] = "the watchdog bit: this test hangs\n";
-
-	(void)sig;
-	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
-	_exit(T_FAIL);
+	t_event_init(&meeting->inside);
+	t_event_init(&meeting->through);
+	meeting->coming = 0;
+	meeting->overtaken = false;
+	meeting->armed = true;
 }
 
-void t_watchdog(unsigned seconds)
+void t_meeting_destroy(struct t_meeting *meeting)
 {
-	struct sigaction action = { .sa_handler = on_alarm };
+	t_event_destroy(&meeting->inside);
+	t_event_destroy(&meeting->through);
+}
 
-	/* TSan would put the handler off until the call that hangs has returned. */
-	if (!T_TSAN)
-		sigaction(SIGALRM, &action, NULL);
-	alarm(T_SANITIZED ? 6 * seconds : seconds);
+/* Of a thread of this process: 'R' while it wants the CPU. */
+static char state_of(pid_t thread)
+{
+	char path[64], text[512] = "";
+	const char *rest;
+	FILE *stat;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)thread);
+	stat = fopen(path, "re");
+	T_CHECK(stat && fread(text, 1, sizeof(text) - 1, stat));
+	fclose(stat);
+	rest = strrchr(text, ')');
+	T_CHECK(rest && rest[1] == ' ');
+	return rest[2];
+}
+
+/* It may sleep for a moment on the way, too: in the kernel, or for a lock that is soon free. */
+void t_meeting_stay(struct t_meeting *meeting)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	unsigned asleep = 0;
+
+	if (!atomic_exchange(&meeting->armed, false))
+		return;
+	t_event_set(&meeting->inside);
+	while (asleep < 50 && !meeting->overtaken) {
+		pid_t coming = meeting->coming;
+
+		asleep = coming && state_of(coming) == 'S' ? asleep + 1 : 0;
+		meeting->overtaken = is_set(&meeting->through);
+		nanosleep(&moment, NULL);
+	}
+}
+
+void t_meeting_come(struct t_meeting *meeting)
+{
+	t_event_wait(&meeting->inside);
+	meeting->coming = gettid();
+}
+
+void t_meeting_through(struct t_meeting *meeting)
+{
+	t_event_set(&meeting->through);
 }

@@ -132,12 +132,28 @@ struct t_event {
 };
 void t_event_init(struct t_event *event);
 void t_event_set(struct t_event *event);
-/* False: not set within the time. -1: waits for ever. */
-bool t_event_wait(struct t_event *event, int milliseconds);
+/* Without a limit: who hangs is ended by tests/watch. */
+void t_event_wait(struct t_event *event);
 void t_event_destroy(struct t_event *event);
 
-/* Calm deadline for tests that may hang: SIGALRM ends the process with a line. */
-void t_watchdog(unsigned seconds);
+/*
+ * Two threads meet: one is inside something, the other comes and must not get through while the
+ * first is there. No time says that, because a thread that has no CPU does not get through
+ * either. So the first waits until the other has got through, or sleeps on its way.
+ */
+struct t_meeting {
+	struct t_event inside, through;
+	_Atomic(pid_t) coming;
+	_Atomic(bool) armed, overtaken;
+};
+void t_meeting_init(struct t_meeting *meeting);
+void t_meeting_destroy(struct t_meeting *meeting);
+/* Of the first, once for each t_meeting_init(). */
+void t_meeting_stay(struct t_meeting *meeting);
+/* Of the other: waits until the first is inside; what comes next must not get through. */
+void t_meeting_come(struct t_meeting *meeting);
+/* Of the other, in the same process: it has got through. */
+void t_meeting_through(struct t_meeting *meeting);
 
 #define T_REGIONS 8192
 

@@ -49,6 +49,7 @@ class Clock:
 
     def __init__(self, seconds, within=None):
         self.end = time.monotonic() + seconds
+        self.longest = max(300.0, seconds / 12)  # that an answer may take
         if within:
             self.end = min(self.end, within.end)
 
@@ -56,7 +57,7 @@ class Clock:
         return self.end - time.monotonic()
 
     def timeout(self):
-        return max(1.0, min(300.0, self.left()))
+        return max(1.0, min(self.longest, self.left()))
 
 
 OUT_OF_TIME = "no time was left for it"

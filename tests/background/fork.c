@@ -11,26 +11,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUNDS = 3, GRACE_MS = 300, BLOCKS = 40 };
+enum { ROUNDS = 3, BLOCKS = 40 };
 
 static const size_t watermark = 4 * T_SLAB;
 
-static struct {
-	struct t_event inside, forked;
-	_Atomic(bool) armed, overlapped;
-} meeting;
+static struct t_meeting meeting;
 
-/* Gives a fork that does not wait the time to finish meanwhile. */
 static void meet(struct watch *watch)
 {
 	(void)watch;
-	if (!atomic_exchange(&meeting.armed, false))
-		return;
-	t_event_set(&meeting.inside);
-	if (t_event_wait(&meeting.forked, GRACE_MS)) {
-		meeting.overlapped = true;
-		t_event_set(&meeting.forked);
-	}
+	t_meeting_stay(&meeting);
 }
 
 static void allocate(rdm_pool *pool, unsigned n)
@@ -82,7 +72,6 @@ static void use_inherited(rdm_pool *pool, bool reset, const char *block)
 
 static int child(unsigned round, rdm_pool *pool, char *block)
 {
-	alarm(60);
 	T_CHECK(!rdm_malloc(pool, 1) && errno == ECHILD);
 	if (round % 2) {
 		struct rdm_stats before = watch_stats(pool), after;
@@ -106,34 +95,30 @@ static void fork_while_busy(unsigned round)
 	pid_t pid;
 	int status;
 
-	t_event_init(&meeting.inside);
-	t_event_init(&meeting.forked);
-	meeting.armed = true;
+	t_meeting_init(&meeting);
 	watch->on_other = meet;
 	pool = watch_pool(watch, watermark, 0);
 	block = t_malloc(pool, T_MIB / 2);
 	*block = 'b';
-	T_CHECKF(t_event_wait(&meeting.inside, 10000), "the background thread does not come");
+	t_meeting_come(&meeting);
 	pid = fork();
 	T_CHECK(pid >= 0);
 	if (!pid)
 		child(round, pool, block);
-	t_event_set(&meeting.forked);
+	t_meeting_through(&meeting);
 	T_CHECK(waitpid(pid, &status, 0) == pid);
-	T_CHECKF(!meeting.overlapped, "fork() was over before a registration was");
+	T_CHECKF(!meeting.overtaken, "fork() was over before a registration was");
 	T_CHECKF(!status, "the child ended with status %#x", status);
 	/* And the parent goes on. */
 	helped(watch, pool, 1);
 	rdm_free(block);
 	T_CHECK(!rdm_pool_destroy(pool) && !watch->recorder->live);
 	watch_free(watch);
-	t_event_destroy(&meeting.inside);
-	t_event_destroy(&meeting.forked);
+	t_meeting_destroy(&meeting);
 }
 
 int main(void)
 {
-	t_watchdog(120);
 	for (unsigned round = 0; round < 2 * ROUNDS; round++)
 		fork_while_busy(round);
 	return T_PASS;

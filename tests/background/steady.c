@@ -223,7 +223,6 @@ static int subject(void)
 {
 	rdm_pool *pool = rdm_pool_create(NULL);
 
-	t_watchdog(120);
 	watch_free(watch_new("subject"));
 	allocate(pool, 2, T_MIB);
 	T_CHECK(watch_stats(pool).background_growths == 2 && watch_stats(pool).growths == 3);
@@ -262,6 +261,5 @@ int main(int argc, char **argv)
 	(void)argv;
 	if (argc > 1)
 		return subject();
-	t_watchdog(120);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

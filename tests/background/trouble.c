@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 300 };
-
 static const size_t watermark = 4 * T_SLAB;
 static const size_t half = T_SLAB / 2;
 
@@ -99,27 +97,24 @@ static void registrar_fails(void)
 		 caught.err);
 }
 
-static struct {
-	struct t_event inside, outside, over;
-	_Atomic(bool) armed, overlapped;
-} meeting;
+static struct t_meeting meeting;
+static struct t_event over;
 
 static void meet(struct watch *watch)
 {
 	(void)watch;
-	if (!atomic_exchange(&meeting.armed, false))
+	if (!meeting.armed)
 		return;
-	t_event_set(&meeting.inside);
-	meeting.overlapped = t_event_wait(&meeting.outside, GRACE_MS);
-	t_event_set(&meeting.over);
+	t_meeting_stay(&meeting);
+	t_event_set(&over);
 }
 
 /* Whether we are here while the registrar is still at it. */
 static bool overlapped(void)
 {
-	t_event_set(&meeting.outside);
-	T_CHECK(t_event_wait(&meeting.over, -1));
-	return meeting.overlapped;
+	t_meeting_through(&meeting);
+	t_event_wait(&over);
+	return meeting.overtaken;
 }
 
 /* A pool whose background thread is in the registrar. */
@@ -127,15 +122,12 @@ static rdm_pool *busy_pool(struct watch *watch)
 {
 	rdm_pool *pool;
 
-	t_event_init(&meeting.inside);
-	t_event_init(&meeting.outside);
-	t_event_init(&meeting.over);
-	meeting.armed = true;
-	meeting.overlapped = false;
+	t_meeting_init(&meeting);
+	t_event_init(&over);
 	watch->on_other = meet;
 	pool = watch_pool(watch, 8 * T_SLAB, 0);
 	rdm_free(t_malloc(pool, 1));
-	T_CHECKF(t_event_wait(&meeting.inside, 10000), "the background thread does not come");
+	t_meeting_come(&meeting);
 	return pool;
 }
 
@@ -152,9 +144,8 @@ static void destroy_while_busy(void)
 		T_CHECK(others->others && !rdm_pool_destroy(other));
 		watch_free(watch);
 		watch_free(others);
-		t_event_destroy(&meeting.inside);
-		t_event_destroy(&meeting.outside);
-		t_event_destroy(&meeting.over);
+		t_meeting_destroy(&meeting);
+		t_event_destroy(&over);
 	}
 }
 
@@ -269,7 +260,6 @@ int main(void)
 {
 	struct t_caught caught;
 
-	t_watchdog(120);
 	registrar_fails();
 	destroy_while_busy();
 	destroy_at_any_time();

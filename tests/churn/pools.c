@@ -94,7 +94,6 @@ static void many_cycles(unsigned count)
 
 int main(void)
 {
-	t_watchdog(200);
 	recorder = t_recorder_new("recorder");
 	many_pools(t_quick() ? 100 : 1000);
 	many_cycles(t_quick() || T_SANITIZED ? 500 : 10000);

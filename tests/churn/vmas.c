@@ -58,7 +58,6 @@ static void fill(unsigned policy)
 
 int main(void)
 {
-	t_watchdog(60);
 	fill(RDM_FORK_HOLE);
 	fill(RDM_FORK_COPY);
 	return T_PASS;

@@ -54,7 +54,6 @@ int main(void)
 
 	if (T_SANITIZED)
 		t_skip("a sanitizer's shadow needs an unlimited address space");
-	t_watchdog(60);
 	for (size_t i = 0; i < sizeof(mib) / sizeof(mib[0]); i++) {
 		size_t room = mib[i] * T_MIB;
 

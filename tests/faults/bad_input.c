@@ -358,6 +358,5 @@ int main(void)
 		cmocka_unit_test(crimes),
 	};
 
-	t_watchdog(60);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

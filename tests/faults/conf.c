@@ -93,7 +93,6 @@ int main(int argc, char **argv)
 
 	if (argc > 1)
 		return subject(&cases[atoi(argv[1])]);
-	t_watchdog(60);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const struct conf_case *one = &cases[i];
 

@@ -159,7 +159,6 @@ static void fork_init_comes_too_late(void)
 
 int main(void)
 {
-	t_watchdog(30);
 	fork_init_comes_too_late();
 	the_device_is_removed();
 	the_device_only_fails();

@@ -273,7 +273,6 @@ int main(int argc, char **argv)
 {
 	int status = T_PASS;
 
-	t_watchdog(60);
 	if (argc > 1)
 		return acts[atoi(argv[1])].run();
 	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++)

@@ -94,7 +94,6 @@ int main(void)
 	if (geteuid() && limit.rlim_max < setting.hard)
 		t_skip("the hard RLIMIT_MEMLOCK is %llu KiB, the test needs 8192",
 		       (unsigned long long)limit.rlim_max / 1024);
-	t_watchdog(60);
 	for (int late = 0; late < 2; late++) {
 		setting.late = late;
 		t_catch(&caught, too_small, &setting);

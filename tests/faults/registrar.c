@@ -333,6 +333,5 @@ int main(void)
 		CASE(failure_is_told),
 	};
 
-	t_watchdog(60);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,6 +243,5 @@ int main(void)
 	if (ret)
 		t_skip("io_uring has no sparse buffer tables: %s", strerror(-ret));
 	io_uring_queue_exit(&ring);
-	t_watchdog(60);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

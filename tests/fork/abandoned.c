@@ -39,7 +39,7 @@ static void stop_with(void *block)
 	stopped.caught[stop_here] = block;
 	stop_here = -1;
 	t_event_set(&stopped.inside);
-	T_CHECK(t_event_wait(&stopped.go_on, -1));
+	t_event_wait(&stopped.go_on);
 }
 
 /* The memory is the arena's no more, and the block is not live yet. */
@@ -130,7 +130,6 @@ static int child(void *arg)
 	enum act act = (enum act)(uintptr_t)arg;
 	struct t_recorder *own = t_recorder_new("child");
 
-	alarm(T_SANITIZED ? 120 : 20);
 	if (act == ADOPT_DESTROY || act == ADOPT_RESET) {
 		t_recorder_add(own, scene.pool);
 		T_CHECK(own->live && !t_audit(scene.pool));
@@ -159,7 +158,7 @@ static void fork_in_the_middle(size_t size, unsigned policy)
 	t_event_init(&stopped.go_on);
 	for (unsigned i = 0; i < 2; i++) {
 		T_CHECK(!pthread_create(&thread[i], NULL, work[i], NULL));
-		T_CHECK(t_event_wait(&stopped.inside, 10000));
+		t_event_wait(&stopped.inside);
 	}
 	note_slabs(stopped.caught[0]);
 	T_CHECK(rdm_pool_of(stopped.caught[0]) == scene.pool);
@@ -228,7 +227,6 @@ int main(int argc, char **argv)
 	(void)argc;
 	/* Where every block goes through the arena, a thread can be stopped there. */
 	t_configure(argv, "magazine:0");
-	t_watchdog(60);
 	for (unsigned i = 0; i < 3; i++) {
 		fork_in_the_middle(100, policies[i]);
 		fork_in_the_middle(50000, policies[i]);

@@ -224,7 +224,6 @@ static void play(unsigned policy)
 
 int main(void)
 {
-	t_watchdog(60);
 	play(RDM_FORK_HOLE);
 	play(RDM_FORK_ZERO);
 	play(RDM_FORK_COPY);

@@ -256,7 +256,6 @@ int main(int argc, char **argv)
 		return T_PASS;
 	}
 	scene.backing = t_backing();
-	t_watchdog(120);
 	play(RDM_FORK_HOLE);
 	play(RDM_FORK_ZERO);
 	play(RDM_FORK_COPY);

@@ -61,11 +61,10 @@ struct actors {
 
 static int child(struct actors *actors)
 {
-	alarm(60);
 	for (unsigned i = 0; i < BLOCKS / 2; i++)
 		rdm_free(actors->block[i]);
 	t_event_set(&actors->child_done);
-	t_event_wait(&actors->written, -1);
+	t_event_wait(&actors->written);
 	for (unsigned i = BLOCKS / 2; i < BLOCKS; i++)
 		rdm_free(actors->block[i]);
 	return T_PASS;
@@ -86,7 +85,7 @@ static void one_fork(struct device *device, struct actors *actors, uint64_t id)
 		_exit(child(actors));
 	for (unsigned i = 0; i < BLOCKS; i++)
 		coherent(device, actors->block[i], id + i);
-	t_event_wait(&actors->child_done, -1);
+	t_event_wait(&actors->child_done);
 	for (unsigned i = 0; i < BLOCKS; i++)
 		coherent(device, actors->block[i], id + 2 * i);
 	t_event_set(&actors->written);
@@ -133,7 +132,6 @@ int main(void)
 	unsigned backing;
 
 	backing = t_backing();
-	t_watchdog(120);
 	play(backing, RDM_FORK_HOLE);
 	play(backing, RDM_FORK_ZERO);
 	play(backing, RDM_FORK_COPY);

@@ -59,7 +59,6 @@ static int grandchild(void *inherited)
 {
 	rdm_pool *pool = t_pool("grandchild", 0, RDM_FORK_COPY, 0, 0);
 
-	alarm(20);
 	use(pool);
 	use_in_threads(pool);
 	T_CHECK(!rdm_pool_destroy(inherited) && !rdm_pool_destroy(pool));
@@ -70,7 +69,6 @@ static int child(void *inherited)
 {
 	rdm_pool *pool = t_pool("child", 0, RDM_FORK_COPY, 0, 0);
 
-	alarm(20);
 	use(pool);
 	use_in_threads(pool);
 	t_fork_passes(grandchild, pool);
@@ -116,7 +114,7 @@ static void *live(void *pool)
 	use(pool);
 	if (atomic_fetch_add(&alive, 1) + 1 == THREADS)
 		t_event_set(&started);
-	T_CHECK(t_event_wait(&go_on, -1));
+	t_event_wait(&go_on);
 	return NULL;
 }
 
@@ -142,7 +140,7 @@ static void leave_threads_behind(void)
 	T_CHECK(stacks != MAP_FAILED);
 	for (unsigned i = 0; i < THREADS; i++)
 		start(&thread[i], stacks + i * STACK, pool);
-	T_CHECK(t_event_wait(&started, -1));
+	t_event_wait(&started);
 	t_fork_passes(child_without_stacks, pool);
 	for (unsigned i = 0; i < THREADS; i++)
 		t_event_set(&go_on);
@@ -188,7 +186,6 @@ static void fork_while_threads_end(void)
 
 int main(void)
 {
-	t_watchdog(120);
 	fork_in_the_midst();
 	leave_threads_behind();
 	fork_while_threads_end();

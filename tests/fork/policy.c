@@ -130,7 +130,6 @@ static void descend(struct scene *scene, unsigned generation)
 
 static int child(void *arg)
 {
-	alarm(120);
 	descend(arg, 0);
 	return T_PASS;
 }
@@ -160,7 +159,6 @@ int main(void)
 	unsigned backing;
 
 	backing = t_backing();
-	t_watchdog(120);
 	play(backing, RDM_FORK_HOLE);
 	play(backing, RDM_FORK_ZERO);
 	play(backing, RDM_FORK_COPY);

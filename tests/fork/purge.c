@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 300, BLOCKS = 128, BLOCK = 20480 };
+enum { BLOCKS = 128, BLOCK = 20480 };
 /* What a thread may have had in its hands on the way to the arena. */
 enum { MOST_LOST = 32 * BLOCK };
 
@@ -23,10 +23,7 @@ void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void 
 void __real_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 
-static struct {
-	struct t_event inside, forked;
-	_Atomic(bool) armed;
-} meeting;
+static struct t_meeting meeting;
 static _Thread_local bool returning;
 
 void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
@@ -37,14 +34,11 @@ void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void 
 	returning = false;
 }
 
-/* Gives a fork that does not wait the time to finish meanwhile. */
 void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 {
 	__real_rdm_slabs_uncarve(run, count);
-	if (!count || !returning || !atomic_exchange(&meeting.armed, false))
-		return;
-	t_event_set(&meeting.inside);
-	t_event_wait(&meeting.forked, GRACE_MS);
+	if (count && returning)
+		t_meeting_stay(&meeting);
 }
 
 /* Frees what nobody will want, and goes on with others until somebody returns it. */
@@ -68,7 +62,6 @@ static int child(void *pool)
 	struct t_recorder *own = t_recorder_new("child");
 	void *block[BLOCKS];
 
-	alarm(20);
 	t_recorder_add(own, pool);
 	for (unsigned i = 0; i < BLOCKS; i++)
 		block[i] = t_malloc(pool, BLOCK);
@@ -86,15 +79,12 @@ int main(void)
 	rdm_pool *pool = t_pool("purge", 0, RDM_FORK_COPY, 0, 0);
 	pthread_t thread;
 
-	t_watchdog(60);
 	t_recorder_add(recorder, pool);
-	t_event_init(&meeting.inside);
-	t_event_init(&meeting.forked);
-	meeting.armed = true;
+	t_meeting_init(&meeting);
 	T_CHECK(!pthread_create(&thread, NULL, waste, pool));
-	T_CHECKF(t_event_wait(&meeting.inside, 30000), "nobody returns anything");
+	t_meeting_come(&meeting);
 	t_fork_passes(child, pool);
-	t_event_set(&meeting.forked);
+	t_meeting_through(&meeting);
 	T_CHECK(!pthread_join(thread, NULL));
 	T_CHECK(!rdm_pool_destroy(pool) && !recorder->live);
 	t_recorder_free(recorder);

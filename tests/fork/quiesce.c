@@ -8,26 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUNDS = 4, GRACE_MS = 300 };
+enum { ROUNDS = 4 };
 
-static struct {
-	struct t_event inside, forked;
-	_Atomic(bool) armed, overlapped;
-} meeting;
+static struct t_meeting meeting;
 
-/* Gives a fork that does not wait the time to finish meanwhile. */
 static void meet(struct t_recorder *recorder, void *addr, size_t length)
 {
 	(void)recorder;
 	(void)addr;
 	(void)length;
-	if (!atomic_exchange(&meeting.armed, false))
-		return;
-	t_event_set(&meeting.inside);
-	if (t_event_wait(&meeting.forked, GRACE_MS)) {
-		meeting.overlapped = true;
-		t_event_set(&meeting.forked);
-	}
+	t_meeting_stay(&meeting);
 }
 
 static void *grow(void *pool)
@@ -46,7 +36,6 @@ static int child(void)
 {
 	rdm_pool *pool;
 
-	alarm(20);
 	pool = t_pool("child", 0, 0, 0, 0);
 	rdm_free(t_malloc(pool, 100));
 	return T_PASS;
@@ -58,25 +47,22 @@ static void fork_during(const char *name, void *(*work)(void *), rdm_pool *pool)
 	int status;
 	pid_t pid;
 
-	t_event_init(&meeting.inside);
-	t_event_init(&meeting.forked);
-	meeting.armed = true;
+	t_meeting_init(&meeting);
 	T_CHECK(!pthread_create(&thread, NULL, work, pool));
-	T_CHECKF(t_event_wait(&meeting.inside, 10000), "no %s came", name);
+	t_meeting_come(&meeting);
 	pid = fork();
 	T_CHECK(pid >= 0);
 	if (!pid)
 		_exit(child());
-	t_event_set(&meeting.forked);
+	t_meeting_through(&meeting);
 	T_CHECK(!pthread_join(thread, NULL));
 	/* Then the child has inherited a lock that nobody will ever release. */
-	if (meeting.overlapped)
+	if (meeting.overtaken)
 		kill(pid, SIGKILL);
 	T_CHECK(waitpid(pid, &status, 0) == pid);
-	T_CHECKF(!meeting.overlapped, "fork() was over before a %s was", name);
+	T_CHECKF(!meeting.overtaken, "fork() was over before a %s was", name);
 	T_CHECKF(!status, "the child ended with status %#x", status);
-	t_event_destroy(&meeting.inside);
-	t_event_destroy(&meeting.forked);
+	t_meeting_destroy(&meeting);
 }
 
 int main(void)
@@ -84,7 +70,6 @@ int main(void)
 	struct t_recorder *recorder = t_recorder_new("meeting");
 	rdm_pool *pool = t_pool("quiesce", 0, 0, T_SLAB, 0);
 
-	t_watchdog(60);
 	recorder->on_reg = meet;
 	recorder->on_dereg = meet;
 	t_recorder_add(recorder, pool);

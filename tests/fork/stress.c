@@ -75,7 +75,6 @@ static int child(void *inherited)
 	rdm_pool *pool;
 	void *block;
 
-	alarm(T_SANITIZED ? 120 : 20);
 	rdm_free(inherited);
 	pool = t_pool("child", 0, 0, T_SLAB, 0);
 	block = t_malloc(pool, 1000);
@@ -104,7 +103,6 @@ int main(void)
 		void *block = t_malloc(pools[i % 2], 500);
 		int status;
 
-		t_watchdog(60);
 		start_spurt();
 		status = t_fork(child, block);
 		T_CHECKF(!status, "fork %u: the child ended with status %#x", i, status);

@@ -37,7 +37,6 @@ static int child(void *arg)
 	rdm_pool *own;
 
 	(void)arg;
-	alarm(20);
 	own = t_pool("child", 0, 0, T_SLAB, 0);
 	for (unsigned i = 0; i < 4; i++)
 		T_CHECK(rdm_aligned_alloc(own, window, 64));
@@ -64,7 +63,6 @@ static int one_try(void *arg)
 
 int main(void)
 {
-	t_watchdog(120);
 	for (unsigned i = 0; i < (t_quick() || T_SANITIZED ? 3 : 40); i++)
 		t_fork_passes(one_try, NULL);
 	return T_PASS;

@@ -78,7 +78,6 @@ static int child(void *arg)
 	rdm_pool *pool;
 
 	(void)arg;
-	alarm(60);
 	for (unsigned i = 0; i < KEPT; i++)
 		rdm_free(kept[i].p);
 	pool = t_pool("child", 0, 0, 0, 0);
@@ -95,7 +94,6 @@ int main(void)
 	static const unsigned policy[POOLS] = { RDM_FORK_HOLE, RDM_FORK_ZERO, RDM_FORK_COPY };
 
 	rng.state = t_seed();
-	t_watchdog(120);
 	for (unsigned i = 0; i < POOLS; i++) {
 		set[i].recorder = t_recorder_new("recorder");
 		set[i].pool = t_pool("metadata", 0, policy[i], T_SLAB, 0);

@@ -72,7 +72,6 @@ static int child(void *pool)
 {
 	void *none;
 
-	alarm(20);
 	none = rdm.malloc(pool, 1);
 	return none || errno != ECHILD ? T_FAIL : T_PASS;
 }
@@ -100,7 +99,7 @@ static struct t_event loaded;
 
 static void *early_thread(void *arg)
 {
-	t_event_wait(&loaded, -1);
+	t_event_wait(&loaded);
 	return use(arg);
 }
 
@@ -112,7 +111,6 @@ static int scene(void *arg)
 	void *other;
 	rdm_pool *pool;
 
-	alarm(60);
 	t_event_init(&loaded);
 	T_CHECK(!pthread_create(&early, NULL, early_thread, NULL));
 	if (tls_user) {
@@ -143,7 +141,6 @@ static int scene(void *arg)
 
 int main(void)
 {
-	t_watchdog(100);
 	T_CHECKF(!access(T_LIBRDMALLOC, R_OK), "no %s", T_LIBRDMALLOC);
 	t_fork_passes(scene, NULL);
 	t_say("first: loaded and used");

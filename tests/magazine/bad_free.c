@@ -67,7 +67,7 @@ static void into_other_magazine(void *block)
 
 	t_event_init(&sleeper.freed);
 	T_CHECK(!pthread_create(&thread, NULL, free_and_sleep, block));
-	T_CHECK(t_event_wait(&sleeper.freed, -1));
+	t_event_wait(&sleeper.freed);
 }
 
 static void into_arena(void *block)
@@ -97,7 +97,6 @@ static int do_wrong(void *arg)
 	const struct wrong *wrong = arg;
 	char *block;
 
-	alarm(T_SANITIZED ? 120 : 20);
 	pool = t_pool("bad", 0, 0, 0, 0);
 	/* So that the slab stays. */
 	T_CHECK(t_malloc(pool, 64));
@@ -274,7 +273,6 @@ static int do_late(void *arg)
 	pthread_t thread;
 
 	late = arg;
-	alarm(T_SANITIZED ? 120 : 20);
 	pool = t_pool("late", 0, 0, 0, 0);
 	T_CHECK(t_malloc(pool, 64));
 	T_CHECK(!pthread_key_create(&late_key, act_late));
@@ -313,7 +311,6 @@ static void blocks_of_dying_threads(void)
 
 int main(void)
 {
-	t_watchdog(300);
 	acted_on = mmap(NULL, sizeof(*acted_on), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			-1, 0);
 	T_CHECK(acted_on != MAP_FAILED);

@@ -125,7 +125,6 @@ static void alignments(void)
 
 int main(void)
 {
-	t_watchdog(120);
 	list_classes();
 	boundaries();
 	beyond();

@@ -44,7 +44,7 @@ static void *idle(void *arg)
 	struct idler *idler = arg;
 
 	for (;;) {
-		T_CHECK(t_event_wait(&idler->wake, -1));
+		t_event_wait(&idler->wake);
 		if (idler->end)
 			return NULL;
 		fill(idler);
@@ -63,7 +63,7 @@ static void start(struct idler *idler, rdm_pool *pool, const size_t *sizes, unsi
 static void ask(struct idler *idler)
 {
 	t_event_set(&idler->wake);
-	T_CHECK(t_event_wait(&idler->done, -1));
+	t_event_wait(&idler->done);
 }
 
 static void end(struct idler *idler)
@@ -214,7 +214,7 @@ static void *keep_scattered(void *arg)
 		scattered->freed++;
 	}
 	t_event_set(&scattered->ready);
-	T_CHECK(t_event_wait(&scattered->go_on, -1));
+	t_event_wait(&scattered->go_on);
 	return NULL;
 }
 
@@ -228,7 +228,7 @@ static void of_the_same_class(size_t size)
 	t_event_init(&scattered.ready);
 	t_event_init(&scattered.go_on);
 	T_CHECK(!pthread_create(&thread, NULL, keep_scattered, &scattered));
-	T_CHECK(t_event_wait(&scattered.ready, -1));
+	t_event_wait(&scattered.ready);
 	for (size_t i = 0; i < scattered.freed; i++) {
 		again[i] = rdm_malloc(scattered.pool, size);
 		T_CHECKF(again[i],
@@ -260,7 +260,7 @@ static void *wander(void *arg)
 	rdm_pool *stays = t_pool("stays", 0, 0, T_SLAB, 0), *pool;
 
 	for (;;) {
-		T_CHECK(t_event_wait(&wanderer->go, -1));
+		t_event_wait(&wanderer->go);
 		pool = wanderer->pool;
 		if (!pool)
 			break;
@@ -285,7 +285,7 @@ static void from_pools_that_go(void)
 	for (unsigned i = 0; i < (t_quick() || T_SANITIZED ? 100 : 1000); i++) {
 		wanderer.pool = t_pool("goes", 0, 0, T_SLAB, 0);
 		t_event_set(&wanderer.go);
-		T_CHECK(t_event_wait(&wanderer.left, -1));
+		t_event_wait(&wanderer.left);
 		T_CHECK(!rdm_pool_destroy(wanderer.pool));
 	}
 	wanderer.pool = NULL;
@@ -297,7 +297,6 @@ static void from_pools_that_go(void)
 
 int main(void)
 {
-	t_watchdog(120);
 	from_sleeping_threads();
 	from_sleeping_threads_while_others_work();
 	at_the_limit(T_SLAB, T_SLAB);

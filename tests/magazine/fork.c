@@ -80,7 +80,7 @@ static void stop_here(int sig)
 
 	(void)sig;
 	t_event_set(&stopped[worker]);
-	t_event_wait(&go_on[worker], -1);
+	t_event_wait(&go_on[worker]);
 	errno = saved;
 }
 
@@ -283,7 +283,6 @@ static int child(void *arg)
 	const struct act *act = &copy;
 	pthread_t heir;
 
-	alarm(T_SANITIZED ? 120 : 20);
 	copy = *(const struct act *)arg;
 	start_owners();
 	if (act->heir) {
@@ -321,7 +320,6 @@ static void fork_often(void)
 				   .heir = i % 5 == 4 && !T_TSAN,
 				   .again = i % 4 == 0 };
 
-		t_watchdog(60);
 		start_spurt();
 		use_own_magazines(&rng);
 		t_fork_passes(child, &act);
@@ -349,17 +347,16 @@ static void fork_at_any_instruction(void)
 			scene.kept[i][k].addr = t_malloc(scene.pool, 4096);
 		}
 		T_CHECK(!pthread_create(&thread[i], NULL, work_alone, (void *)i));
-		T_CHECK(t_event_wait(&stopped[i], -1));
+		t_event_wait(&stopped[i]);
 	}
 	use_own_magazines(&(struct t_rng){ .state = scene.seed });
 	for (unsigned n = 0; n < most; n++) {
 		struct act act = { .adopt = true };
 
-		t_watchdog(60);
 		for (unsigned i = 0; i < WORKERS; i++)
 			T_CHECK(!pthread_kill(thread[i], SIGUSR1));
 		for (unsigned i = 0; i < WORKERS; i++)
-			T_CHECK(t_event_wait(&stopped[i], -1));
+			t_event_wait(&stopped[i]);
 		t_fork_passes(child, &act);
 		for (unsigned i = 0; i < WORKERS; i++)
 			t_event_set(&go_on[i]);

@@ -131,7 +131,6 @@ int main(void)
 	unsigned rounds = t_quick() || T_SANITIZED ? 10 : 100;
 	uint64_t seed = t_seed();
 
-	t_watchdog(120);
 	pool = t_pool("live", 0, RDM_FORK_COPY, T_SLAB, 0);
 	for (unsigned t = 0; t < THREADS; t++)
 		workers[t].rng.state = seed + 1000 * t;

@@ -19,8 +19,6 @@ static int disturbed(void *arg)
 	};
 	unsigned trims = 0;
 
-	/* Where a block has two owners, anything can happen. */
-	alarm(T_SANITIZED ? 240 : 60);
 	for (unsigned i = 0; i < STRESS_POOLS; i++)
 		stress.pool[i] = t_pool("disturbed", 0, 0, T_SLAB, 0);
 	stress_start(&stress);
@@ -41,7 +39,6 @@ int main(void)
 {
 	uint64_t seed = t_seed();
 
-	t_watchdog(90);
 	/* In a child it has lost sight of jemalloc's locks. */
 	if (T_TSAN)
 		return disturbed(&seed);

@@ -172,7 +172,6 @@ static int child(void *arg)
 	struct heirloom *heirloom = arg;
 	unsigned char *own = malloc(50000);
 
-	alarm(60);
 	expect(heirloom->large, 50000, 21);
 	expect(heirloom->huge, 6 * T_MIB, 22);
 	fill(heirloom->large, 50000, 31);
@@ -229,7 +228,6 @@ static int busy_child(void *arg)
 {
 	struct t_rng rng = { .state = (uintptr_t)arg };
 
-	alarm(60);
 	for (unsigned i = 0; i < 300; i++) {
 		size_t size = t_log_uniform(&rng, 1, 4 * T_MIB);
 		unsigned char *block = calloc(1, size);
@@ -248,10 +246,8 @@ static void fork_while_others_work(void)
 
 	for (uintptr_t i = 0; i < 8; i++)
 		T_CHECK(!pthread_create(&thread[i], NULL, churn, (void *)(i + 1)));
-	for (uintptr_t i = 0; i < forks; i++) {
-		t_watchdog(60);
+	for (uintptr_t i = 0; i < forks; i++)
 		t_fork_passes(busy_child, (void *)(i + 100));
-	}
 	stop = true;
 	for (unsigned i = 0; i < 8; i++)
 		T_CHECK(!pthread_join(thread[i], NULL));
@@ -278,7 +274,6 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	t_preload(argv, false, NULL);
-	t_watchdog(120);
 	each_size();
 	every_realloc();
 	grow_step_by_step();

@@ -76,7 +76,6 @@ static void many(unsigned forks, bool with_registrations)
 	for (uintptr_t i = 0; i < THREADS; i++)
 		T_CHECK(!pthread_create(&thread[i], NULL, work, (void *)(i + 1)));
 	for (unsigned i = 0; i < forks; i++) {
-		t_watchdog(60);
 		one_fork();
 		if (i == forks / 4) {
 			rss = t_rss();
@@ -132,7 +131,6 @@ int main(int argc, char **argv)
 	many(full ? 10000 : quick ? 200 : 1000, false);
 	many(full ? 500 : quick ? 20 : 100, true);
 	/* It starts again in no child: the first one waits for them all. */
-	t_watchdog(300);
 	T_CHECKF(!generation(quick ? 100 : 1000), "a child of a child failed");
 	return T_PASS;
 }

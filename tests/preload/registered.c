@@ -52,7 +52,7 @@ static void play_child(struct scene *scene)
 	free(scene->other);
 	scene->other = make(4);
 	t_event_set(&scene->ready);
-	T_CHECK(t_event_wait(&scene->done, 60000));
+	t_event_wait(&scene->done);
 	has(scene->block, SIZE, 3);
 	has(scene->other, SIZE, 4);
 	free(scene->block);
@@ -77,7 +77,7 @@ static void coherent_beside(maker *make_child)
 	t_pin_take(&pin, pinned, PINNED);
 	pid = make_child(&scene);
 	T_CHECK(pid > 0);
-	T_CHECK(t_event_wait(&scene.ready, 60000));
+	t_event_wait(&scene.ready);
 	has(scene.block, SIZE, 1);
 	has(scene.other, SIZE, 2);
 	t_pattern_fill(pinned, PINNED, 5);
@@ -319,7 +319,7 @@ static void *sleep_on_registered_stack(void *arg)
 	t_dontfork(local, sizeof(local));
 	free(malloc(100000));
 	t_event_set(&event[0]);
-	T_CHECK(t_event_wait(&event[1], 60000));
+	t_event_wait(&event[1]);
 	t_dofork(local, sizeof(local));
 	return NULL;
 }
@@ -343,7 +343,7 @@ static void stacks(void)
 	T_CHECK(!pthread_attr_init(&attributes));
 	T_CHECK(!pthread_attr_setstack(&attributes, other, SIZE));
 	T_CHECK(!pthread_create(&thread, &attributes, sleep_on_registered_stack, event));
-	T_CHECK(t_event_wait(&event[0], 60000));
+	t_event_wait(&event[0]);
 	t_dontfork(other, SIZE);
 	t_fork_passes(look, kept);
 	t_event_set(&event[1]);
@@ -360,7 +360,6 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	t_preload(argv, true, NULL);
-	t_watchdog(120);
 	coherent_beside(by_fork);
 	coherent_beside(by_bare_fork);
 	coherent_beside(by_system_call);

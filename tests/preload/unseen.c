@@ -111,7 +111,6 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	t_preload(argv, true, "magazine:0");
-	t_watchdog(60);
 	t_catch(&caught, strike, &out);
 	if (caught.status == T_SKIP << 8)
 		t_skip("%s", caught.err);

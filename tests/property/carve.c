@@ -253,7 +253,6 @@ static void play(unsigned steps)
 
 int main(void)
 {
-	t_watchdog(120);
 	rng.state = t_seed();
 	/* No memory for slabs that nobody writes to. */
 	setenv("RDMALLOC_ABLATE", "write", 1);

@@ -145,8 +145,7 @@ static void fork_once(struct t_rng *rng)
 	pid = fork();
 	T_CHECKF(pid >= 0, "fork: %s", strerror(errno));
 	if (!pid) {
-		alarm(60);
-		t_event_wait(&audited, -1);
+		t_event_wait(&audited);
 		_exit(child(sample, count));
 	}
 	for (unsigned i = 0; i < SHADOW_POOLS; i++)
@@ -246,7 +245,6 @@ int main(void)
 		t_say("built with a sanitizer: a short run");
 	fork_every = operations / (t_quick() || T_SANITIZED ? 20 : 200);
 	seed = t_seed();
-	t_watchdog(400);
 	start_pools();
 	for (uintptr_t i = 0; i < THREADS; i++)
 		T_CHECK(!pthread_create(&thread[i], NULL, worker, (void *)i));

@@ -418,6 +418,5 @@ int main(void)
 		CASE(version),
 	};
 
-	t_watchdog(60);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

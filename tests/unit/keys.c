@@ -84,7 +84,6 @@ int main(void)
 	bool second = false;
 	unsigned keys = 0, most = 0;
 
-	t_watchdog(120);
 	pool = t_pool("keys", 0, 0, T_SLAB, 0);
 	for (int i = 0; i < 2; i++) {
 		rail[i] = t_recorder_new("rail");

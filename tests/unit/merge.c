@@ -81,7 +81,6 @@ int main(int argc, char **argv)
 	(void)argc;
 	/* In the depot freed blocks do not meet their neighbours. */
 	t_configure(argv, "magazine:0");
-	t_watchdog(30);
 	play(0);
 	play(32 * T_MIB);
 	return T_PASS;

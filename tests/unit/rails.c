@@ -46,7 +46,6 @@ int main(void)
 	pthread_t thread[THREADS];
 	unsigned seen = 0;
 
-	t_watchdog(60);
 	pool = t_pool("rails", 0, 0, T_SLAB, 0);
 	T_CHECK(t_recorder_add(first, pool) == 0);
 	for (uintptr_t i = 0; i < THREADS; i++)

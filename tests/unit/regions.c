@@ -392,6 +392,5 @@ int main(void)
 		CASE(whatever_arrives), CASE(scatter_gather),
 	};
 
-	t_watchdog(60);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -408,7 +408,6 @@ static void exhausted(void)
 
 int main(void)
 {
-	t_watchdog(120);
 	if (t_backing() == RDM_BACKING_HUGETLB) {
 		for (unsigned rails = 0; rails <= 2; rails++)
 			whole(RDM_BACKING_HUGETLB, rails);

@@ -148,11 +148,12 @@ static void classes(void)
 static _Atomic(bool) stop;
 static _Atomic(unsigned long) rounds;
 
+/* Not the wall's time: beside other work both threads come less far in it. */
 static double now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -248,11 +249,10 @@ static void against_trim(double seconds)
 
 int main(void)
 {
-	t_watchdog(30);
 	resize_in_place(large, small, NULL, take_the_rest);
 	resize_in_place(large, small, fork_now, NULL);
 	resize_in_place(small, large, NULL, fork_now);
 	classes();
-	against_trim(t_quick() ? 1 : 2.5);
+	against_trim(t_quick() ? 0.3 : 1);
 	return T_PASS;
 }

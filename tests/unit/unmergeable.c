@@ -108,7 +108,6 @@ int main(void)
 {
 	if (T_SANITIZED)
 		t_skip("KSM would walk through all of a sanitizer's shadow");
-	t_watchdog(30);
 	if (!process_merges(true))
 		t_skip("PR_SET_MEMORY_MERGE: %s (Linux 6.4 with KSM has it)", strerror(errno));
 	T_CHECK(process_merges(false));

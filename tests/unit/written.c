@@ -31,7 +31,6 @@ static void untouched(unsigned pages)
 
 int main(void)
 {
-	t_watchdog(30);
 	untouched(RDM_PAGES_BASE);
 	untouched(RDM_PAGES_BEST);
 	return T_PASS;

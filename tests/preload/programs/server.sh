@@ -12,10 +12,10 @@ is_preloaded() {
 	fi
 }
 
-# until_true COMMAND...: at most a minute.
+# until_true COMMAND...: so many tries that what it waits for has had its time, too.
 until_true() {
 	local tries
-	for tries in {1..1200}; do
+	for tries in {1..6000}; do
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.05
 	done
