@@ -209,7 +209,7 @@ EXTRA_DIST += tests/bench/check.py
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
 dist_check_SCRIPTS += tests/preload/run tests/command/completion tests/command/doctor \
-	tests/command/forktest tests/command/info tests/command/watch
+	tests/command/forktest tests/command/help tests/command/info tests/command/watch
 EXTRA_PROGRAMS += tests/command/busy tests/command/impostor
 tests_command_busy_LDADD = lib/librdmalloc.la $(RAIL_LIBS)
 tests_command_impostor_LDADD =
@@ -223,7 +223,7 @@ tests_command_forktest_steps_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir) $(J
 tests_command_forktest_steps_LDADD = $(STEP_TEST_LIBS) $(JSON_LIBS)
 else
 EXTRA_DIST += tests/preload/run tests/command/completion tests/command/doctor \
-	tests/command/forktest tests/command/info tests/command/watch
+	tests/command/forktest tests/command/help tests/command/info tests/command/watch
 endif
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \

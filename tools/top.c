@@ -50,9 +50,12 @@ static const struct rdm_status statuses[] = {
 
 static void list_keys(FILE *out)
 {
-	fputs("\nKeys: up and down choose a process, page up and down scroll its pools, s sorts by\n"
-	      "something else, q ends.\n",
-	      out);
+	fputc('\n', out);
+	rdm_wrap(
+		out,
+		"Keys: up and down choose a process, page up and down scroll its pools, s sorts by "
+		"something else, q ends.",
+		0);
 }
 
 static const struct rdm_command command = {
