@@ -203,7 +203,7 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/readme/run tests/bench/smoke
+dist_check_SCRIPTS += tests/readme/run tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/preload/programs/run
