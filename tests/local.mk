@@ -195,6 +195,14 @@ tests_load_dlopen_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DT_TLS_USER='"$(abs_top_builddir)/tests/load/.libs/tls_user.so"'
 tests_load_dlopen_LDADD = tests/libsupport.la
 
+# Loaded by hand, too: an io_uring as Linux 5.10 has it.
+if HAVE_URING
+check_LTLIBRARIES += tests/examples/old_uring.la
+tests_examples_old_uring_la_SOURCES = tests/examples/old_uring.c
+tests_examples_old_uring_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS)
+tests_examples_old_uring_la_LDFLAGS = -module -avoid-version -rpath /nowhere
+endif
+
 # RDM_TEST_QUICK=1 in the environment asks long tests for a small run.
 AM_TESTS_ENVIRONMENT = \
 	RDM_SRCDIR='$(abs_top_srcdir)'; RDM_BUILDDIR='$(abs_top_builddir)'; \
@@ -203,7 +211,7 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/readme/run tests/install/run tests/bench/smoke
+dist_check_SCRIPTS += tests/examples/forksafe tests/readme/run tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/preload/programs/run
