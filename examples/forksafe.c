@@ -16,6 +16,7 @@
 
 #include "pool_memory.h"
 #include "probe.h"
+#include "words.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MIB ((size_t)1 << 20)
@@ -65,6 +66,7 @@ static const struct {
 #define ROWS (COUNT(engines) * COUNT(hazards))
 
 static bool colours;
+static struct probe_words words; /* what the library says in the midst of a table */
 
 static void print_cell(int colour, const char *text)
 {
@@ -110,30 +112,36 @@ static bool is_worse(enum probe_verdict a, enum probe_verdict b)
 	return badness[a] > badness[b];
 }
 
+static void run_probe(const struct probe_engine *engine, const struct probe_hazard *hazard,
+		      const struct probe_memory *memory, struct probe_outcome *out)
+{
+	probe_run(engine, hazard, memory, out);
+	probe_words_take(&words, out);
+}
+
 static void run_cell(size_t row, size_t column, struct probe_outcome *out)
 {
 	const struct probe_engine *engine = engines[row / COUNT(hazards)];
 	const struct probe_hazard *hazard = hazards[row % COUNT(hazards)].hazard;
 
 	if (column < COUNT(plain)) {
-		probe_run(engine, hazard, plain[column], out);
+		run_probe(engine, hazard, plain[column], out);
 		return;
 	}
-	probe_run(engine, hazard, &rdm_memory[0], out);
+	run_probe(engine, hazard, &rdm_memory[0], out);
 	for (size_t i = 1; i < POLICIES; i++) {
 		struct probe_outcome other;
 
-		probe_run(engine, hazard, &rdm_memory[i], &other);
+		run_probe(engine, hazard, &rdm_memory[i], &other);
 		if (is_worse(other.verdict, out->verdict))
 			*out = other;
 	}
 }
 
-static void print_reasons(struct probe_outcome table[ROWS][COLUMNS])
+/* After a table: why some of it could not be, each reason once; then what was said besides. */
+static void print_reasons(const struct probe_outcome *all, size_t n)
 {
-	const struct probe_outcome *all = &table[0][0];
-
-	for (size_t i = 0; i < ROWS * COLUMNS; i++) {
+	for (size_t i = 0; i < n; i++) {
 		size_t same = 0;
 
 		while (strcmp(all[same].reason, all[i].reason) != 0)
@@ -141,6 +149,7 @@ static void print_reasons(struct probe_outcome table[ROWS][COLUMNS])
 		if (all[i].reason[0] && same == i)
 			printf("%s: %s\n", probe_verdict_name(all[i].verdict), all[i].reason);
 	}
+	probe_words_pass(&words, words.was);
 }
 
 static void print_table(struct probe_outcome table[ROWS][COLUMNS])
@@ -162,7 +171,7 @@ static void print_table(struct probe_outcome table[ROWS][COLUMNS])
 		}
 		putchar('\n');
 	}
-	print_reasons(table);
+	print_reasons(&table[0][0], ROWS * COLUMNS);
 	printf("\nmalloc: fresh pages; +DONTFORK: with MADV_DONTFORK; written: written before the\n"
 	       "pin; rdmalloc: the worst of its three fork policies.\n");
 }
@@ -188,6 +197,7 @@ static const char *describe(enum probe_view view)
 static unsigned print_views(void)
 {
 	size_t length = 4 * (size_t)sysconf(_SC_PAGESIZE);
+	struct probe_outcome out[POLICIES] = { { .verdict = PROBE_COHERENT } };
 	unsigned wrong = 0;
 
 	printf("\nWhat does a child of fork() find in a block?\n\n");
@@ -199,7 +209,9 @@ static unsigned print_views(void)
 
 		printf("policy %-25s ", policies[i].name);
 		if (error) {
-			printf("no block: %s\n", strerror(error));
+			printf("no block\n");
+			probe_refused(&out[i], "rdmalloc", error);
+			probe_words_take(&words, &out[i]);
 			wrong++;
 			continue;
 		}
@@ -209,6 +221,7 @@ static unsigned print_views(void)
 		wrong += view != policies[i].view;
 		probe_pool_put(NULL, &buffer);
 	}
+	print_reasons(out, POLICIES);
 	return wrong;
 }
 
@@ -259,14 +272,16 @@ static size_t cost_bytes(struct probe_outcome *out)
 }
 
 static void print_cost(const char *name, const struct probe_memory *memory, size_t length,
-		       const struct probe_cost *empty)
+		       const struct probe_cost *empty, struct probe_outcome *out)
 {
-	struct probe_outcome out;
 	struct probe_cost cost;
+	int failed;
 
 	printf("%-32s ", name);
-	if (probe_fork_cost(memory, length, COST_ROUNDS, &cost, &out))
-		printf("       -     %s\n", out.reason);
+	failed = probe_fork_cost(memory, length, COST_ROUNDS, &cost, out);
+	probe_words_take(&words, out);
+	if (failed)
+		printf("       -\n");
 	else
 		printf("%8.2f ms   x %.1f\n", (double)cost.median_ns / 1e6,
 		       (double)cost.median_ns / (double)empty->median_ns);
@@ -278,13 +293,13 @@ static void print_costs(const struct probe_cost *empty)
 		PROBE_MALLOC("malloc", PROBE_CARE_NO_THP | PROBE_CARE_WRITE);
 	static const struct probe_memory huge =
 		PROBE_MALLOC("malloc", PROBE_CARE_THP | PROBE_CARE_WRITE);
-	struct probe_outcome out;
-	size_t length = cost_bytes(&out);
+	struct probe_outcome out[2 + POLICIES];
+	size_t length = cost_bytes(&out[0]);
 	char name[64];
 
 	printf("\nWhat does fork() cost with memory pinned by io_uring? ");
 	if (!length) {
-		printf("Not tested:\n%s\n", out.reason);
+		printf("Not tested:\n%s\n", out[0].reason);
 		return;
 	}
 	printf("(%zu MiB, median of %d)\n%s\n", length / MIB, COST_ROUNDS,
@@ -292,12 +307,13 @@ static void print_costs(const struct probe_cost *empty)
 				     "");
 	printf("%-32s %8.2f ms\n", "a process with nothing pinned", (double)empty->median_ns / 1e6);
 	snprintf(name, sizeof(name), "malloc, %ld KiB pages", sysconf(_SC_PAGESIZE) / 1024);
-	print_cost(name, &base, length, empty);
-	print_cost("malloc, MADV_HUGEPAGE", &huge, length, empty);
+	print_cost(name, &base, length, empty, &out[0]);
+	print_cost("malloc, MADV_HUGEPAGE", &huge, length, empty, &out[1]);
 	for (size_t i = 0; i < POLICIES; i++) {
 		snprintf(name, sizeof(name), "rdmalloc, policy %s", policies[i].name);
-		print_cost(name, &rdm_memory[i], length, empty);
+		print_cost(name, &rdm_memory[i], length, empty, &out[2 + i]);
 	}
+	print_reasons(out, COUNT(out));
 }
 
 static unsigned count(struct probe_outcome table[ROWS][COLUMNS], size_t column,
@@ -349,8 +365,10 @@ int main(void)
 		fprintf(stderr, "%s\n", out.reason);
 		return 1;
 	}
+	probe_words_begin(&words);
 	print_table(table);
 	wrong = print_views();
 	print_costs(&empty);
+	probe_words_end(&words);
 	return print_verdict(table, wrong);
 }

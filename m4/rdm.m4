@@ -84,6 +84,11 @@ in "$with_jemalloc" (lib/libjemalloc_pic.a is not there).
 The distribution's jemalloc package will not do. Make it, once, with
     scripts/build-jemalloc          (or ./quickstart, which does it all)
 and give its directory with --with-jemalloc=DIR.])])
+dnl It must go with every copy of the library, so a build without it could not be given away.
+AS_IF([grep -q Copyright "$with_jemalloc/COPYING" 2>/dev/null], [],
+	[AC_MSG_ERROR([jemalloc's licence is not in "$with_jemalloc" (COPYING).
+Its text must go with the library, which has jemalloc inside. Make the directory again
+with scripts/build-jemalloc, or copy the file COPYING of jemalloc's source there.])])
 
 rdm_save_CPPFLAGS=$CPPFLAGS
 rdm_save_LIBS=$LIBS

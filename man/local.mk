@@ -2,8 +2,10 @@
 dist_man_MANS = \
 	man/rdmalloc.1 \
 	man/rdmalloc-doctor.1 \
+	man/rdmalloc-forktest.1 \
 	man/rdmalloc-info.1 \
 	man/rdmalloc-map.1 \
+	man/rdmalloc-run.1 \
 	man/rdmalloc-stat.1 \
 	man/rdmalloc-top.1 \
 	man/rdmalloc.7 \

@@ -19,6 +19,7 @@ probe_librdmprobe_la_SOURCES = \
 	probe/verbs.c \
 	probe/vmsplice.c \
 	probe/withheld.c \
+	probe/words.c probe/words.h \
 	probe/xdp.c
 if HAVE_VERBS
 probe_librdmprobe_la_SOURCES += probe/rc.c probe/rc.h

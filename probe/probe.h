@@ -40,7 +40,7 @@ struct probe_outcome {
 	uint32_t stale;      /* which pages, a bit for each of the first ones */
 	/* What /proc/self/pagemap said of the first pages: at the pin, and after the check. */
 	uint64_t at_pin[PROBE_PAGES], at_end[PROBE_PAGES];
-	char reason[160]; /* SKIPPED, BROKEN: why */
+	char reason[256]; /* SKIPPED, BROKEN: why */
 };
 
 /* Parts of an entry of pagemap. The frame is 0 without CAP_SYS_ADMIN. */

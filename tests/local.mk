@@ -204,6 +204,13 @@ noinst_PROGRAMS += tests/watch/watch
 tests_watch_watch_SOURCES = tests/watch/watch.c tests/watch/tree.c tests/watch/tree.h
 tests_watch_watch_LDADD =
 dist_check_SCRIPTS += tests/watch/test
+# Loaded by hand, too: an io_uring as Linux 5.10 has it.
+if HAVE_URING
+check_LTLIBRARIES += tests/examples/old_uring.la
+tests_examples_old_uring_la_SOURCES = tests/examples/old_uring.c
+tests_examples_old_uring_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS)
+tests_examples_old_uring_la_LDFLAGS = -module -avoid-version -rpath /nowhere
+endif
 
 # RDM_TEST_QUICK=1 in the environment asks long tests for a small run.
 AM_TESTS_ENVIRONMENT = \
@@ -213,13 +220,14 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/readme/needs tests/readme/run tests/bench/smoke
+dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/run tests/install/run \
+	tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
 dist_check_SCRIPTS += tests/preload/run tests/command/completion tests/command/doctor \
-	tests/command/forktest tests/command/info tests/command/watch
+	tests/command/forktest tests/command/help tests/command/info tests/command/watch
 EXTRA_PROGRAMS += tests/command/busy tests/command/impostor
 tests_command_busy_LDADD = lib/librdmalloc.la $(RAIL_LIBS)
 tests_command_impostor_LDADD =
@@ -233,7 +241,7 @@ tests_command_forktest_steps_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir) $(J
 tests_command_forktest_steps_LDADD = $(STEP_TEST_LIBS) $(JSON_LIBS)
 else
 EXTRA_DIST += tests/preload/run tests/command/completion tests/command/doctor \
-	tests/command/forktest tests/command/info tests/command/watch
+	tests/command/forktest tests/command/help tests/command/info tests/command/watch
 endif
 EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "doctor.h"
 
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "checks/check.h"
+#include "options.h"
 #include "output.h"
 
 #define INDENT 25
@@ -54,29 +54,37 @@ struct rdm_report {
 	size_t results;
 };
 
-static const struct option options[] = {
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+static const struct rdm_option options[] = {
+	{ .name = "json",
+	  .key = 'j',
+	  .meaning = "an array of {check, severity, found, advice, command}" },
+	{ .name = NULL },
 };
 
-static void print_usage(FILE *out)
+static const struct rdm_status statuses[] = {
+	{ RDM_FINE, "nothing need be done" },
+	{ RDM_FINDING, "there is a warning or an error" },
+	{ RDM_USAGE, "wrong usage" },
+	{ RDM_UNTESTED, "nothing could be tested" },
+	{ 0, NULL },
+};
+
+static void list_checks(FILE *out)
 {
-	fputs("Usage: rdmalloc doctor [--json] [CHECK...]\n"
-	      "\n"
-	      "Is this machine fit for RDMA in programs that fork, and if not, what is to be done?\n"
-	      "Run it as the user, and from the place, that the programs will be run by.\n"
-	      "\n"
-	      "  --json  an array of {check, severity, found, advice, command}\n"
-	      "\n",
-	      out);
+	fputs("\nChecks:\n", out);
 	for (size_t i = 0; i < CHECKS; i++)
-		fprintf(out, "  %-14s  %s\n", checks[i].name, checks[i].meaning);
-	fputs("\n"
-	      "Exit status: 0 nothing need be done, 1 there is a warning or an error, 2 wrong usage,\n"
-	      "77 nothing could be tested.\n",
-	      out);
+		rdm_print_item(out, checks[i].name, checks[i].meaning);
 }
+
+static const struct rdm_command command = {
+	.name = "doctor",
+	.operands = "[CHECK...]",
+	.about = "Is this machine fit for RDMA in programs that fork, and if not, what is to be "
+		 "done? Run it as the user, and from the place, that the programs will be run by.",
+	.options = options,
+	.more = list_checks,
+	.statuses = statuses,
+};
 
 static struct result *add(struct rdm_report *report, enum rdm_severity severity)
 {
@@ -247,19 +255,17 @@ static bool is_wanted(const char *name, char *const *wanted)
 	return false;
 }
 
-static bool are_checks(char *const *names)
+static int look_for_checks(char *const *names)
 {
 	for (; *names; names++) {
 		size_t i = 0;
 
 		while (i < CHECKS && strcmp(checks[i].name, *names) != 0)
 			i++;
-		if (i == CHECKS) {
-			fprintf(stderr, "rdmalloc doctor: there is no check '%s'\n", *names);
-			return false;
-		}
+		if (i == CHECKS)
+			return rdm_usage_error(&command, "there is no check '%s'", *names);
 	}
-	return true;
+	return RDM_GO_ON;
 }
 
 static int examine(struct rdm_report *report, char *const *wanted)
@@ -277,26 +283,23 @@ static int examine(struct rdm_report *report, char *const *wanted)
 	return tally.of[RDM_IS_WARNING] || tally.of[RDM_IS_ERROR] ? RDM_FINDING : RDM_FINE;
 }
 
+static int take(void *json, int key, const char *argument)
+{
+	(void)key, (void)argument;
+	*(bool *)json = true;
+	return RDM_GO_ON;
+}
+
 int rdm_doctor(int argc, char **argv)
 {
 	struct rdm_report report = { .results = 0 };
 	bool json = false;
-	int option, status;
+	int status = rdm_options_parse(&command, argc, argv, take, &json);
 
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1)
-		switch (option) {
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			print_usage(stdout);
-			return RDM_FINE;
-		default:
-			print_usage(stderr);
-			return RDM_USAGE;
-		}
-	if (!are_checks(argv + optind))
-		return RDM_USAGE;
+	if (status == RDM_GO_ON)
+		status = look_for_checks(argv + optind);
+	if (status != RDM_GO_ON)
+		return status;
 	status = examine(&report, argv + optind);
 	if (!json)
 		print_report(&report);

@@ -2,7 +2,6 @@
 #include "forktest.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,21 +9,9 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "options.h"
 #include "output.h"
 #include "traits.h"
-
-static const struct option options[] = {
-	{ "engine", required_argument, NULL, 'e' },
-	{ "hazard", required_argument, NULL, 'z' },
-	{ "memory", required_argument, NULL, 'm' },
-	{ "backing", required_argument, NULL, 'b' },
-	{ "explain", no_argument, NULL, 'x' },
-	{ "system", no_argument, NULL, 's' },
-	{ "traits", no_argument, NULL, 't' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
-};
 
 static volatile int stop; /* the signal that ends the test */
 
@@ -33,37 +20,104 @@ static void on_signal(int signal)
 	stop = signal;
 }
 
-static void print_usage(FILE *out)
+static const char *engine_word(size_t i)
 {
-	fputs("Usage: rdmalloc forktest [OPTION...]\n"
-	      "\n"
-	      "Which memory loses data on this kernel when a device holds its pages? Needs no device,\n"
-	      "and no privileges for most of it.\n"
-	      "\n"
-	      "  --engine=WORD[,...]   only these; a group is what comes before a dash:",
-	      out);
-	for (size_t i = 0; i < forktest_engine_count; i++)
-		fprintf(out, "%s%s", i % 6 ? " " : "\n                          ",
-			forktest_engines[i].word);
-	fputs("\n  --hazard=WORD[,...]   only these:", out);
-	for (size_t i = 0; i < forktest_hazard_count; i++)
-		fprintf(out, "%s%s", i % 6 ? " " : "\n                          ",
-			forktest_hazards[i].word);
-	fputs("\n  --memory=WORD[,...]   only these:\n"
-	      "                          plain dontfork read written recipe\n"
-	      "                          rdmalloc-anon rdmalloc-hugetlb rdmalloc-shared\n"
-	      "  --backing=WORD[,...]  only these: base thp hugetlb\n"
-	      "  --explain             for each lost cell: which page moved, and why\n"
-	      "  --system              as root: turn on KSM, add hugetlb pages and swap (in memory)\n"
-	      "                        while the test runs\n"
-	      "  --traits              what this kernel does that the cells follow from, and no cells\n"
-	      "  --json                an array, one object a cell, or a trait\n"
-	      "\n"
-	      "Exit status: 0 rdmalloc's memory is coherent wherever it was tested, but for the\n"
-	      "caller's own doing; 1 it is not, or a test went wrong; 2 wrong usage; 77 nothing\n"
-	      "could be tested.\n",
-	      out);
+	return i < forktest_engine_count ? forktest_engines[i].word : NULL;
 }
+
+static const char *hazard_word(size_t i)
+{
+	return i < forktest_hazard_count ? forktest_hazards[i].word : NULL;
+}
+
+static const char *name_of(const struct forktest_memory *memory)
+{
+	return memory->word;
+}
+
+static const char *backing_of(const struct forktest_memory *memory)
+{
+	return memory->backing;
+}
+
+/* The i-th of the words that the list of memories has, some of them more than once. */
+static const char *distinct(size_t i, const char *(*word_of)(const struct forktest_memory *))
+{
+	for (size_t at = 0; at < forktest_memory_count; at++) {
+		size_t before = 0;
+
+		while (strcmp(word_of(&forktest_memories[before]),
+			      word_of(&forktest_memories[at])) != 0)
+			before++;
+		if (before == at && !i--)
+			return word_of(&forktest_memories[at]);
+	}
+	return NULL;
+}
+
+static const char *memory_word(size_t i)
+{
+	return distinct(i, name_of);
+}
+
+static const char *backing_word(size_t i)
+{
+	return distinct(i, backing_of);
+}
+
+static const struct rdm_option options[] = {
+	{ .name = "engine",
+	  .key = 'e',
+	  .argument = "WORD[,...]",
+	  .word = engine_word,
+	  .meaning = "only these; a group is what comes before a dash" },
+	{ .name = "hazard",
+	  .key = 'z',
+	  .argument = "WORD[,...]",
+	  .word = hazard_word,
+	  .meaning = "only these, or groups" },
+	{ .name = "memory",
+	  .key = 'm',
+	  .argument = "WORD[,...]",
+	  .word = memory_word,
+	  .meaning = "only these, or groups" },
+	{ .name = "backing",
+	  .key = 'b',
+	  .argument = "WORD[,...]",
+	  .word = backing_word,
+	  .meaning = "only these" },
+	{ .name = "explain",
+	  .key = 'x',
+	  .meaning = "for each lost cell: which page moved, and why" },
+	{ .name = "system",
+	  .key = 's',
+	  .meaning = "as root: turn on KSM, add hugetlb pages and swap (in memory) while the test "
+		     "runs" },
+	{ .name = "traits",
+	  .key = 't',
+	  .meaning = "no cells, but what this kernel does that they follow from" },
+	{ .name = "json", .key = 'j', .meaning = "an array, one object a cell, or a trait" },
+	{ .name = NULL },
+};
+
+static const struct rdm_status statuses[] = {
+	{ RDM_FINE,
+	  "rdmalloc's memory is coherent wherever it was tested, but for the caller's own "
+	  "doing" },
+	{ RDM_FINDING, "it is not, or a test went wrong" },
+	{ RDM_USAGE, "wrong usage" },
+	{ RDM_UNTESTED, "nothing could be tested" },
+	{ 0, NULL },
+};
+
+static const struct rdm_command command = {
+	.name = "forktest",
+	.operands = "",
+	.about = "Which memory loses data on this kernel when a device holds its pages? Needs no "
+		 "device, and no privileges for most of it.",
+	.options = options,
+	.statuses = statuses,
+};
 
 /* Without SA_RESTART: whoever waits shall notice. */
 static void catch_signals(void)
@@ -145,89 +199,85 @@ static void report(const struct forktest_cell *cell, size_t n, bool explain)
 	}
 }
 
-static int test(const struct forktest_selection *selection, bool system, bool explain, bool json)
+struct wanted {
+	struct forktest_selection selection;
+	bool explain, system, traits, json;
+};
+
+static int test(const struct wanted *wanted)
 {
 	struct forktest_cell *cell;
 	size_t n;
 
-	cell = forktest_select(selection, &n);
+	cell = forktest_select(&wanted->selection, &n);
 	if (!cell) {
 		perror("rdmalloc forktest");
 		return RDM_UNTESTED;
 	}
-	if (!n) {
-		fputs("rdmalloc forktest: nothing is called so: see rdmalloc forktest --help\n",
-		      stderr);
-		return RDM_USAGE;
-	}
-	if (!run(cell, n, system))
+	if (!n)
+		return rdm_usage_error(&command, "nothing is called so");
+	if (!run(cell, n, wanted->system))
 		end_by_signal();
-	if (!json)
-		report(cell, n, explain);
+	if (!wanted->json)
+		report(cell, n, wanted->explain);
 	else if (forktest_print_json(cell, n))
 		return RDM_UNTESTED;
 	return judge(cell, n);
 }
 
-static int show_traits(bool system, bool json)
+static int show_traits(const struct wanted *wanted)
 {
-	if (!run(NULL, 0, system))
+	if (!run(NULL, 0, wanted->system))
 		end_by_signal();
-	if (json)
+	if (wanted->json)
 		return forktest_print_traits_json() ? RDM_UNTESTED : RDM_FINE;
 	forktest_print_traits();
 	return RDM_FINE;
 }
 
+static int take(void *into, int key, const char *argument)
+{
+	struct wanted *wanted = into;
+
+	switch (key) {
+	case 'e':
+		wanted->selection.engine = argument;
+		break;
+	case 'z':
+		wanted->selection.hazard = argument;
+		break;
+	case 'm':
+		wanted->selection.memory = argument;
+		break;
+	case 'b':
+		wanted->selection.backing = argument;
+		break;
+	case 'x':
+		wanted->explain = true;
+		break;
+	case 's':
+		wanted->system = true;
+		break;
+	case 't':
+		wanted->traits = true;
+		break;
+	default:
+		wanted->json = true;
+		break;
+	}
+	return RDM_GO_ON;
+}
+
 int rdm_forktest(int argc, char **argv)
 {
-	struct forktest_selection selection = { NULL, NULL, NULL, NULL };
-	bool explain = false, system = false, traits = false, json = false;
-	int option;
+	struct wanted wanted = { .json = false };
+	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
 
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (option) {
-		case 'e':
-			selection.engine = optarg;
-			break;
-		case 'z':
-			selection.hazard = optarg;
-			break;
-		case 'm':
-			selection.memory = optarg;
-			break;
-		case 'b':
-			selection.backing = optarg;
-			break;
-		case 'x':
-			explain = true;
-			break;
-		case 's':
-			system = true;
-			break;
-		case 't':
-			traits = true;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			print_usage(stdout);
-			return RDM_FINE;
-		default:
-			print_usage(stderr);
-			return RDM_USAGE;
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "rdmalloc forktest: what is '%s'?\n", argv[optind]);
-		return RDM_USAGE;
-	}
-	if (system && geteuid()) {
-		fputs("rdmalloc forktest: --system is for root\n", stderr);
-		return RDM_USAGE;
-	}
-	if (traits)
-		return show_traits(system, json);
-	return test(&selection, system, explain, json);
+	if (status != RDM_GO_ON)
+		return status;
+	if (optind < argc)
+		return rdm_usage_error(&command, "what is '%s'?", argv[optind]);
+	if (wanted.system && geteuid())
+		return rdm_usage_error(&command, "--system is for root");
+	return wanted.traits ? show_traits(&wanted) : test(&wanted);
 }

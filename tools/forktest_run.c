@@ -13,6 +13,7 @@
 #include "forktest.h"
 #include "output.h"
 #include "traits.h"
+#include "words.h"
 
 /* One for the memory, one for each copy that a child has or causes, and some to spare. */
 #define HUGETLB_PAGES 6
@@ -43,37 +44,8 @@ static int need_engine(const struct forktest_engine *engine, struct probe_outcom
 	return ret;
 }
 
-/* What a cell said on stderr: the library's line is a better reason than the error number. */
-static void take_words(int words, struct probe_outcome *out)
-{
-	static const char ours[] = "rdmalloc: ";
-	char text[512];
-	ssize_t length = pread(words, text, sizeof(text) - 1, 0);
-
-	if (length <= 0)
-		return;
-	text[length] = '\0';
-	if (strncmp(text, ours, sizeof(ours) - 1) != 0 ||
-	    (out->verdict != PROBE_SKIPPED && out->verdict != PROBE_BROKEN))
-		return;
-	snprintf(out->reason, sizeof(out->reason), "%.*s",
-		 (int)strcspn(text + sizeof(ours) - 1, "\n"), text + sizeof(ours) - 1);
-	if (ftruncate(words, 0) || lseek(words, 0, SEEK_SET))
-		perror("rdmalloc forktest");
-}
-
-/* What nobody has taken. */
-static void pass_words(int words)
-{
-	char text[4096];
-	ssize_t length;
-
-	for (off_t at = 0; (length = pread(words, text, sizeof(text), at)) > 0; at += length)
-		if (write(STDERR_FILENO, text, (size_t)length) < 0)
-			break;
-}
-
-static void test(struct forktest_cell *cell, size_t n, bool ours, int progress)
+static void test(struct forktest_cell *cell, size_t n, bool ours, int progress,
+		 struct probe_words *words)
 {
 	struct probe_outcome no_engine[forktest_engine_count];
 	struct probe_outcome no_backing[forktest_memory_count];
@@ -98,7 +70,7 @@ static void test(struct forktest_cell *cell, size_t n, bool ours, int progress)
 		else
 			probe_run(c->engine->engine, c->hazard->hazard, &c->memory->memory,
 				  &cell[i].out);
-		take_words(STDERR_FILENO, &cell[i].out);
+		probe_words_take(words, &cell[i].out);
 		cell[i].done = true;
 		if (write(progress, "", 1) < 0)
 			break;
@@ -106,12 +78,12 @@ static void test(struct forktest_cell *cell, size_t n, bool ours, int progress)
 }
 
 static _Noreturn void be_a_worker(struct forktest_cell *cell, size_t n, bool ours, int progress,
-				  int words)
+				  struct probe_words *words)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	dup2(words, STDERR_FILENO);
+	dup2(words->file, STDERR_FILENO);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		signal(signals[i], SIG_DFL);
 	/* They would do to plain memory what a pool does. */
@@ -119,7 +91,7 @@ static _Noreturn void be_a_worker(struct forktest_cell *cell, size_t n, bool our
 	unsetenv("IBV_FORK_SAFE");
 	/* What it may not do then is skipped. */
 	probe_enter_namespaces();
-	test(cell, n, ours, progress);
+	test(cell, n, ours, progress, words);
 	_exit(0);
 }
 
@@ -149,19 +121,20 @@ static void blame(struct forktest_cell *cell, size_t n, bool ours, const char *w
 static void run_worker(struct forktest_cell *cell, size_t n, bool ours, struct rdm_bar *bar,
 		       size_t *done, const volatile int *stop)
 {
-	int words = memfd_create("forktest", MFD_CLOEXEC);
+	struct probe_words words;
 	int status = 0;
 	int progress[2];
 	pid_t pid;
 
-	if (words < 0 || pipe(progress)) {
+	probe_words_open(&words);
+	if (words.file < 0 || pipe(progress)) {
 		blame(cell, n, ours, "pipe: error", errno);
 		return;
 	}
 	pid = fork();
 	if (!pid) {
 		close(progress[0]);
-		be_a_worker(cell, n, ours, progress[1], words);
+		be_a_worker(cell, n, ours, progress[1], &words);
 	}
 	close(progress[1]);
 	if (pid > 0) {
@@ -175,8 +148,7 @@ static void run_worker(struct forktest_cell *cell, size_t n, bool ours, struct r
 		blame(cell, n, ours, "fork: error", errno);
 	}
 	close(progress[0]);
-	pass_words(words);
-	close(words);
+	probe_words_end(&words);
 }
 
 bool forktest_run(struct forktest_cell *cell, size_t n, const volatile int *stop)

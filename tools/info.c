@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <getopt.h>
 #include <jemalloc/jemalloc.h>
 #include <limits.h>
 #include <linux/membarrier.h>
@@ -16,6 +15,7 @@
 #include "conf.h"
 #include "config.h"
 #include "info_process.h"
+#include "options.h"
 #include "output.h"
 #include "preload.h"
 #include "published.h"
@@ -27,25 +27,33 @@
 
 #define KEYS_INDENT 35
 
-static const struct option options[] = {
-	{ "environment", no_argument, NULL, 'e' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+static const struct rdm_option options[] = {
+	{ .name = "environment",
+	  .key = 'e',
+	  .is_letter = true,
+	  .meaning = "every key of RDMALLOC_CONF=\"key:value,...\": type, default, meaning" },
+	{ .name = "json", .key = 'j', .meaning = "for machines" },
+	{ .name = NULL },
 };
 
-static void print_usage(FILE *out)
-{
-	fputs("Usage: rdmalloc info [-e | PID] [--json]\n"
-	      "\n"
-	      "What this build is: version, rails and options, where the libraries are, and what\n"
-	      "of the kernel's they can use here. Of a process: which of the libraries it has,\n"
-	      "how it is configured, what limits it.\n"
-	      "\n"
-	      "  -e, --environment  every key of RDMALLOC_CONF=\"key:value,...\": type, default, meaning\n"
-	      "  --json             for machines\n",
-	      out);
-}
+static const struct rdm_status statuses[] = {
+	{ RDM_FINE, "all went well" },
+	{ RDM_FINDING, "the process cannot be looked at, or has no library of rdmalloc's, which "
+		       "a line says; or nothing could be written" },
+	{ RDM_USAGE, "wrong usage" },
+	{ 0, NULL },
+};
+
+static const struct rdm_command command = {
+	.name = "info",
+	.operands = "[PID]",
+	.about =
+		"What this build is: version, rails and options, where the libraries are, and what "
+		"of the kernel's they can use here. Of a process: which of the libraries it has, "
+		"how it is configured, what limits it.",
+	.options = options,
+	.statuses = statuses,
+};
 
 static const struct {
 	const char *name;
@@ -249,33 +257,22 @@ static void print_keys(void)
 	     "rdmalloc(7) says more of each.");
 }
 
-int rdm_info(int argc, char **argv)
-{
-	bool keys = false, json = false;
-	int option;
+struct wanted {
+	bool keys, json;
+};
 
-	while ((option = getopt_long(argc, argv, "eh", options, NULL)) != -1)
-		switch (option) {
-		case 'e':
-			keys = true;
-			break;
-		case 'j':
-			json = true;
-			break;
-		case 'h':
-			print_usage(stdout);
-			return RDM_FINE;
-		default:
-			print_usage(stderr);
-			return RDM_USAGE;
-		}
-	if (optind + 1 == argc && !keys && rdm_heap_parse_pid(argv[optind]) >= 0)
-		return rdm_info_process(rdm_heap_parse_pid(argv[optind]), json);
-	if (optind < argc) {
-		fprintf(stderr, "rdmalloc info: '%s' is not understood\n", argv[optind]);
-		print_usage(stderr);
-		return RDM_USAGE;
-	}
+static int take(void *into, int key, const char *argument)
+{
+	struct wanted *wanted = into;
+
+	(void)argument;
+	wanted->keys = wanted->keys || key == 'e';
+	wanted->json = wanted->json || key == 'j';
+	return RDM_GO_ON;
+}
+
+static int show_build(bool keys, bool json)
+{
 	if (json)
 		return (keys ? print_keys_json() : rdm_print_json(describe())) ? RDM_FINDING :
 										 RDM_FINE;
@@ -284,4 +281,18 @@ int rdm_info(int argc, char **argv)
 	else
 		print_description(describe());
 	return RDM_FINE;
+}
+
+int rdm_info(int argc, char **argv)
+{
+	struct wanted wanted = { false, false };
+	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
+
+	if (status != RDM_GO_ON)
+		return status;
+	if (optind == argc)
+		return show_build(wanted.keys, wanted.json);
+	if (optind + 1 == argc && !wanted.keys && rdm_heap_parse_pid(argv[optind]) >= 0)
+		return rdm_info_process(rdm_heap_parse_pid(argv[optind]), wanted.json);
+	return rdm_usage_error(&command, "'%s' is not understood", argv[optind]);
 }

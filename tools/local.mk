@@ -5,6 +5,8 @@ forktest_sources = \
 	tools/forktest_run.c \
 	tools/forktest_system.c \
 	tools/forktest_table.c
+# What each command understands, and says that it does; forktest's test has it, too.
+forktest_sources += tools/options.c tools/options.h
 bin_PROGRAMS += tools/rdmalloc
 tools_rdmalloc_SOURCES = \
 	lib/conf.c lib/conf.h lib/log.c lib/log.h \

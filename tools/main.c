@@ -8,11 +8,11 @@
 #include "forktest.h"
 #include "info.h"
 #include "map.h"
+#include "options.h"
+#include "output.h"
 #include "run.h"
 #include "stat.h"
 #include "top.h"
-
-enum { USAGE = 2 };
 
 static const struct {
 	const char *name;
@@ -28,31 +28,54 @@ static const struct {
 	{ "top", rdm_top, "processes and their pools, live" },
 };
 
-static void print_usage(FILE *out)
+static void list_commands(FILE *out)
 {
-	fputs("Usage: rdmalloc COMMAND [ARGUMENT...]\n\n", out);
+	fputs("\nCommands:\n", out);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].meaning);
-	fputs("\n  rdmalloc COMMAND --help says more, and so does rdmalloc(1).\n", out);
+		rdm_print_item(out, commands[i].name, commands[i].meaning);
+	fputs("\nrdmalloc COMMAND --help says more, and so does rdmalloc-COMMAND(1).\n", out);
+}
+
+static const struct rdm_option options[] = {
+	{ .name = "version", .key = 'v', .alone = true, .meaning = "which one this is" },
+	{ .name = NULL },
+};
+
+static const struct rdm_status statuses[] = {
+	{ RDM_FINE, "--help or --version was answered" },
+	{ RDM_USAGE, "wrong usage" },
+	{ 0, NULL },
+};
+
+static const struct rdm_command self = {
+	.name = "",
+	.operands = "COMMAND [ARGUMENT...]",
+	.about = "Memory that is safe to register for RDMA in programs that fork.",
+	.options = options,
+	.operand_ends = true,
+	.more = list_commands,
+	.status = "the command's, or",
+	.statuses = statuses,
+};
+
+static int take(void *into, int key, const char *argument)
+{
+	(void)into, (void)key, (void)argument;
+	puts("rdmalloc " PACKAGE_VERSION);
+	return RDM_FINE;
 }
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "";
+	int status = rdm_options_parse(&self, argc, argv, take, NULL);
+	int at = optind;
 
-	if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
-		print_usage(stdout);
-		return 0;
-	}
-	if (!strcmp(name, "--version")) {
-		puts("rdmalloc " PACKAGE_VERSION);
-		return 0;
-	}
+	if (status != RDM_GO_ON)
+		return status;
+	if (at == argc)
+		return rdm_usage_error(&self, "which command?");
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (!strcmp(name, commands[i].name))
-			return commands[i].call(argc - 1, argv + 1);
-	if (*name)
-		fprintf(stderr, "rdmalloc: there is no command '%s'\n", name);
-	print_usage(stderr);
-	return USAGE;
+		if (!strcmp(argv[at], commands[i].name))
+			return commands[i].call(argc - at, argv + at);
+	return rdm_usage_error(&self, "there is no command '%s'", argv[at]);
 }

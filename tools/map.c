@@ -2,7 +2,6 @@
 #include "map.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "heap.h"
+#include "options.h"
 #include "output.h"
 
 /* What stands before a strip. */
@@ -18,27 +18,32 @@
 #define STRIP_MIN 16
 #define STRIP_MAX 128
 
-static const struct option options[] = {
-	{ "svg", required_argument, NULL, 's' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+static const struct rdm_option options[] = {
+	{ .name = "svg",
+	  .key = 's',
+	  .argument = "FILE",
+	  .or_next = true,
+	  .meaning = "as a picture for a browser" },
+	{ .name = "json", .key = 'j', .meaning = "one object, each slab in cells" },
+	{ .name = NULL },
 };
 
-static void print_usage(FILE *out)
-{
-	fputs("Usage: rdmalloc map [--svg FILE | --json] PID\n"
-	      "\n"
-	      "Draws the heap of a process that was started with RDMALLOC_CONF=publish:true: of each\n"
-	      "slab what is live, cached and free, and which pages are behind it.\n"
-	      "\n"
-	      "  --svg FILE  as a picture for a browser\n"
-	      "  --json      one object, each slab in cells\n"
-	      "\n"
-	      "Exit status: 0; 1 when the process cannot be looked at or the file cannot be\n"
-	      "written, which a line says; 2 for wrong usage.\n",
-	      out);
-}
+static const struct rdm_status statuses[] = {
+	{ RDM_FINE, "it was drawn" },
+	{ RDM_FINDING, "the process cannot be looked at or the file cannot be written, which a "
+		       "line says" },
+	{ RDM_USAGE, "wrong usage" },
+	{ 0, NULL },
+};
+
+static const struct rdm_command command = {
+	.name = "map",
+	.operands = "PID",
+	.about = "Draws the heap of a process that was started with RDMALLOC_CONF=publish:true: of "
+		 "each slab what is live, cached and free, and which pages are behind it.",
+	.options = options,
+	.statuses = statuses,
+};
 
 struct rdm_map_part rdm_map_part(const struct rdm_heap *heap, const struct rdm_page_slab *slab,
 				 unsigned column, unsigned columns)
@@ -196,7 +201,12 @@ static int print_json(const struct rdm_heap *heap, const struct rdm_backing_map 
 	return rdm_print_json(value);
 }
 
-static int show(pid_t pid, bool json, const char *svg)
+struct wanted {
+	const char *svg;
+	bool json;
+};
+
+static int show(pid_t pid, const struct wanted *wanted)
 {
 	struct rdm_backing_map *backing;
 	struct rdm_heap heap;
@@ -205,11 +215,11 @@ static int show(pid_t pid, bool json, const char *svg)
 	if (!rdm_heap_read_or_say(&heap, pid))
 		return RDM_FINDING;
 	backing = rdm_backing_open(pid);
-	if (svg) {
-		failed = rdm_map_write_svg(&heap, backing, svg);
+	if (wanted->svg) {
+		failed = rdm_map_write_svg(&heap, backing, wanted->svg);
 		if (failed)
-			fprintf(stderr, "rdmalloc: %s: %s\n", svg, strerror(errno));
-	} else if (json) {
+			fprintf(stderr, "rdmalloc: %s: %s\n", wanted->svg, strerror(errno));
+	} else if (wanted->json) {
 		failed = print_json(&heap, backing);
 	} else {
 		print_text(&heap, backing);
@@ -219,32 +229,27 @@ static int show(pid_t pid, bool json, const char *svg)
 	return failed ? RDM_FINDING : RDM_FINE;
 }
 
+static int take(void *into, int key, const char *argument)
+{
+	struct wanted *wanted = into;
+
+	wanted->json = wanted->json || key == 'j';
+	wanted->svg = key == 's' ? argument : wanted->svg;
+	return RDM_GO_ON;
+}
+
 int rdm_map(int argc, char **argv)
 {
-	const char *svg = NULL;
-	bool json = false;
-	int option;
+	struct wanted wanted = { NULL, false };
+	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
 	pid_t pid;
 
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (option == 'h') {
-			print_usage(stdout);
-			return RDM_FINE;
-		}
-		if (option == '?') {
-			print_usage(stderr);
-			return RDM_USAGE;
-		}
-		json = json || option == 'j';
-		svg = option == 's' ? optarg : svg;
-	}
+	if (status != RDM_GO_ON)
+		return status;
 	pid = argc - optind == 1 ? rdm_heap_parse_pid(argv[optind]) : -1;
-	if (pid < 0 || (svg && json)) {
-		fputs(pid < 0 ? "rdmalloc map: which process?\n" :
-				"rdmalloc map: --svg or --json, not both\n",
-		      stderr);
-		print_usage(stderr);
-		return RDM_USAGE;
-	}
-	return show(pid, json, svg);
+	if (pid < 0)
+		return rdm_usage_error(&command, "which process?");
+	if (wanted.svg && wanted.json)
+		return rdm_usage_error(&command, "--svg or --json, not both");
+	return show(pid, &wanted);
 }

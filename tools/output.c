@@ -35,7 +35,7 @@ void rdm_print(FILE *out, enum rdm_colour colour, const char *format, ...)
 		fputs("\033[m", out);
 }
 
-void rdm_print_wrapped(const char *text, int indent)
+void rdm_wrap(FILE *out, const char *text, int indent)
 {
 	const int width = COLUMNS - indent;
 
@@ -49,13 +49,18 @@ void rdm_print_wrapped(const char *text, int indent)
 			if (!length)
 				length = (int)strcspn(text, " ");
 		}
-		printf("%.*s\n", length, text);
+		fprintf(out, "%.*s\n", length, text);
 		text += length;
 		text += strspn(text, " ");
 		if (!*text)
 			return;
-		printf("%*s", indent, "");
+		fprintf(out, "%*s", indent, "");
 	}
+}
+
+void rdm_print_wrapped(const char *text, int indent)
+{
+	rdm_wrap(stdout, text, indent);
 }
 
 int rdm_print_json(json_t *value)

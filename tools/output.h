@@ -23,7 +23,8 @@ __attribute__((format(printf, 3, 4))) void rdm_print(FILE *out, enum rdm_colour 
 						     const char *format, ...);
 
 /* The cursor is at indent. Lines of 80 columns end at blanks; what has none is not torn. */
-void rdm_print_wrapped(const char *text, int indent);
+void rdm_wrap(FILE *out, const char *text, int indent);
+void rdm_print_wrapped(const char *text, int indent); /* on stdout */
 
 /* One line, or several where a person reads; takes the reference. -1: it could not be written. */
 int rdm_print_json(json_t *value);

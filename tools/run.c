@@ -2,49 +2,76 @@
 #include "run.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "options.h"
+#include "output.h"
 #include "preload.h"
 
 /* As env(1) and nohup(1) have them. */
-enum { USAGE = 2, CANNOT_PRELOAD = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
+enum { CANNOT_PRELOAD = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
 
-static const struct option options[] = {
-	{ "fork", required_argument, NULL, 'f' },
-	{ "threshold", required_argument, NULL, 't' },
-	{ "report", optional_argument, NULL, 'r' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "conf", required_argument, NULL, 'c' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+static const char *policy(size_t i)
+{
+	static const char *const words[] = { "registered", "copy", "hole", "zero", NULL };
+
+	return words[i];
+}
+
+static const struct rdm_option options[] = {
+	{ .name = "fork",
+	  .key = 'f',
+	  .argument = "POLICY",
+	  .word = policy,
+	  .meaning = "what a child finds in large blocks: registered is a copy of what is "
+		     "registered, the rest as ever, and the default" },
+	{ .name = "threshold",
+	  .key = 't',
+	  .argument = "N",
+	  .meaning = "smaller blocks come from the program's own malloc (8K); 0: all are ours" },
+	{ .name = "report",
+	  .key = 'r',
+	  .argument = "FILE",
+	  .may_lack = true,
+	  .meaning = "what was served and protected, at exit; %p in FILE is the process, %r its "
+		     "rank" },
+	{ .name = "json", .key = 'j', .meaning = "the report for machines" },
+	{ .name = "conf",
+	  .key = 'c',
+	  .argument = "KEY:VALUE[,...]",
+	  .meaning = "any other setting, see rdmalloc(7)" },
+	{ .name = NULL },
 };
 
-static void print_usage(FILE *out)
+static const struct rdm_status statuses[] = {
+	{ RDM_USAGE, "wrong usage" },
+	{ CANNOT_PRELOAD, "nothing can be preloaded" },
+	{ CANNOT_RUN, "the program is there and cannot be run" },
+	{ NOT_FOUND, "there is no such program" },
+	{ 0, NULL },
+};
+
+static void say_where(FILE *out)
 {
-	fputs("Usage: rdmalloc run [OPTION...] [--] PROGRAM [ARGUMENT...]\n"
-	      "\n"
-	      "Runs a program, and what it starts, with large blocks from memory that is safe to\n"
-	      "register for RDMA when the program forks.\n"
-	      "\n"
-	      "  --fork=POLICY    what a child finds in large blocks: registered (a copy of what is\n"
-	      "                   registered, the rest as ever; the default), copy, hole, zero\n"
-	      "  --threshold=N    smaller blocks come from the program's own malloc (8K); 0: all are ours\n"
-	      "  --report[=FILE]  what was served and protected, at exit; %p in FILE is the process,\n"
-	      "                   %r its rank\n"
-	      "  --json           the report for machines\n"
-	      "  --conf=KEY:VALUE[,...]\n"
-	      "                   any other setting, see rdmalloc(7)\n"
-	      "\n"
-	      "Under mpirun it comes last: mpirun -n 4 rdmalloc run PROGRAM. Exit status: the\n"
-	      "program's; 125 when nothing can be preloaded, 126 when it cannot be run, 127 when\n"
-	      "there is none, 2 for wrong usage.\n",
-	      out);
+	fputs("\nUnder mpirun it comes last: mpirun -n 4 rdmalloc run PROGRAM.\n", out);
 }
+
+static const struct rdm_command command = {
+	.name = "run",
+	.operands = "[--] PROGRAM [ARGUMENT...]",
+	.about =
+		"Runs a program, and what it starts, with large blocks from memory that is safe to "
+		"register for RDMA when the program forks.",
+	.options = options,
+	.operand_ends = true,
+	.more = say_where,
+	.status = "the program's, or",
+	.statuses = statuses,
+};
 
 /* Adds to an environment variable; before or after what is there. */
 static void extend(const char *name, const char *value, char separator, bool first)
@@ -72,22 +99,6 @@ static void configure(const char *key, const char *value)
 	extend("RDMALLOC_CONF", text, ',', false);
 }
 
-static int usage_error(const char *what, const char *value)
-{
-	fprintf(stderr, "rdmalloc run: %s '%s'\n", what, value);
-	return USAGE;
-}
-
-static bool is_policy(const char *word)
-{
-	static const char *const words[] = { "registered", "copy", "hole", "zero" };
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (!strcmp(word, words[i]))
-			return true;
-	return false;
-}
-
 static bool is_size(const char *text)
 {
 	size_t digits = strspn(text, "0123456789");
@@ -95,34 +106,40 @@ static bool is_size(const char *text)
 	return digits && (!text[digits] || (strchr("KMGT", text[digits]) && !text[digits + 1]));
 }
 
-static int apply(int option, bool *json, const char **report)
+struct wanted {
+	const char *report; /* "" is stderr; NULL: none */
+	bool json;
+};
+
+static int take(void *into, int key, const char *argument)
 {
-	switch (option) {
+	struct wanted *wanted = into;
+
+	switch (key) {
 	case 'f':
-		if (!is_policy(optarg))
-			return usage_error("--fork is registered, copy, hole or zero, not", optarg);
-		configure("preload_fork", optarg);
-		return 0;
+		configure("preload_fork", argument);
+		break;
 	case 't':
-		if (!is_size(optarg))
-			return usage_error("--threshold is bytes, as in 64K, not", optarg);
-		configure("threshold", optarg);
-		return 0;
+		if (!is_size(argument))
+			return rdm_usage_error(
+				&command, "--threshold is bytes, as in 64K, not '%s'", argument);
+		configure("threshold", argument);
+		break;
 	case 'r':
-		*report = optarg ? optarg : "";
-		if (strchr(*report, ','))
-			return usage_error("there can be no comma in the report's file", *report);
-		return 0;
+		wanted->report = argument ? argument : "";
+		if (strchr(wanted->report, ','))
+			return rdm_usage_error(&command,
+					       "there can be no comma in the report's file '%s'",
+					       wanted->report);
+		break;
 	case 'j':
-		*json = true;
-		return 0;
-	case 'c':
-		extend("RDMALLOC_CONF", optarg, ',', false);
-		return 0;
+		wanted->json = true;
+		break;
 	default:
-		print_usage(stderr);
-		return USAGE;
+		extend("RDMALLOC_CONF", argument, ',', false);
+		break;
 	}
+	return RDM_GO_ON;
 }
 
 /* The file that execvp() will take. */
@@ -174,30 +191,16 @@ static int start(char **argv)
 
 int rdm_run(int argc, char **argv)
 {
-	const char *report = NULL;
-	bool json = false;
-	int option;
+	struct wanted wanted = { NULL, false };
+	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
 
-	/* '+': what comes after the program's name is its own. */
-	while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
-		int status;
-
-		if (option == 'h') {
-			print_usage(stdout);
-			return 0;
-		}
-		status = apply(option, &json, &report);
-		if (status)
-			return status;
-	}
-	if (optind == argc) {
-		fputs("rdmalloc run: which program?\n", stderr);
-		print_usage(stderr);
-		return USAGE;
-	}
-	if (report || json)
-		configure("report", json ? "json" : "1");
-	if (report && *report)
-		configure("report_file", report);
+	if (status != RDM_GO_ON)
+		return status;
+	if (optind == argc)
+		return rdm_usage_error(&command, "which program?");
+	if (wanted.report || wanted.json)
+		configure("report", wanted.json ? "json" : "1");
+	if (wanted.report && *wanted.report)
+		configure("report_file", wanted.report);
 	return start(argv + optind);
 }

@@ -2,35 +2,39 @@
 #include "stat.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "heap.h"
+#include "options.h"
 #include "output.h"
 
-static const struct option options[] = {
-	{ "prometheus", no_argument, NULL, 'p' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+static const struct rdm_option options[] = {
+	{ .name = "prometheus",
+	  .key = 'p',
+	  .or_next = true,
+	  .meaning = "as Prometheus and its like read them" },
+	{ .name = "json", .key = 'j', .meaning = "one object" },
+	{ .name = NULL },
 };
 
-static void print_usage(FILE *out)
-{
-	fputs("Usage: rdmalloc stat [--prometheus | --json] PID\n"
-	      "\n"
-	      "Prints the figures of a process that was started with RDMALLOC_CONF=publish:true.\n"
-	      "\n"
-	      "  --prometheus  as Prometheus and its like read them\n"
-	      "  --json        one object\n"
-	      "\n"
-	      "Exit status: 0; 1 when the process cannot be looked at, which a line says; 2 for\n"
-	      "wrong usage.\n",
-	      out);
-}
+static const struct rdm_status statuses[] = {
+	{ RDM_FINE, "the figures were printed" },
+	{ RDM_FINDING, "the process cannot be looked at, which a line says" },
+	{ RDM_USAGE, "wrong usage" },
+	{ 0, NULL },
+};
+
+static const struct rdm_command command = {
+	.name = "stat",
+	.operands = "PID",
+	.about =
+		"Prints the figures of a process that was started with RDMALLOC_CONF=publish:true.",
+	.options = options,
+	.statuses = statuses,
+};
 
 static void print_size(const char *what, uint64_t bytes, const char *more)
 {
@@ -186,27 +190,23 @@ static int show(pid_t pid, int format)
 	return status ? status : finish();
 }
 
+static int take(void *format, int key, const char *argument)
+{
+	(void)argument;
+	*(int *)format = key;
+	return RDM_GO_ON;
+}
+
 int rdm_stat(int argc, char **argv)
 {
-	int option, format = 't';
+	int format = 't';
+	int status = rdm_options_parse(&command, argc, argv, take, &format);
 	pid_t pid;
 
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (option == 'h') {
-			print_usage(stdout);
-			return RDM_FINE;
-		}
-		if (option == '?') {
-			print_usage(stderr);
-			return RDM_USAGE;
-		}
-		format = option;
-	}
+	if (status != RDM_GO_ON)
+		return status;
 	pid = argc - optind == 1 ? rdm_heap_parse_pid(argv[optind]) : -1;
-	if (pid < 0) {
-		fputs("rdmalloc stat: which process?\n", stderr);
-		print_usage(stderr);
-		return RDM_USAGE;
-	}
+	if (pid < 0)
+		return rdm_usage_error(&command, "which process?");
 	return show(pid, format);
 }

@@ -3,7 +3,6 @@
 
 #include <curses.h>
 #include <errno.h>
-#include <getopt.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "heap.h"
+#include "options.h"
 #include "output.h"
 #include "table.h"
 
@@ -22,10 +22,50 @@
 
 enum { COLOUR_BAD = 1, COLOUR_QUIET };
 
-static const struct option options[] = {
-	{ "once", no_argument, NULL, 'o' },        { "json", no_argument, NULL, 'j' },
-	{ "delay", required_argument, NULL, 'd' }, { "sort", required_argument, NULL, 's' },
-	{ "help", no_argument, NULL, 'h' },        { NULL, 0, NULL, 0 },
+static const char *sort_word(size_t i)
+{
+	return i < rdm_sort_count ? rdm_sort_words[i] : NULL;
+}
+
+static const struct rdm_option options[] = {
+	{ .name = "once",
+	  .key = 'o',
+	  .meaning = "print it and end; the same where there is no terminal" },
+	{ .name = "json", .key = 'j', .meaning = "print it for machines and end" },
+	{ .name = "delay", .key = 'd', .argument = "SECONDS", .meaning = "how often (1)" },
+	{ .name = "sort",
+	  .key = 's',
+	  .argument = "WORD",
+	  .word = sort_word,
+	  .meaning = "in which order (live)" },
+	{ .name = NULL },
+};
+
+static const struct rdm_status statuses[] = {
+	{ RDM_FINE, "all went well" },
+	{ RDM_FINDING, "a process cannot be shown, or there is none, which a line says" },
+	{ RDM_USAGE, "wrong usage" },
+	{ 0, NULL },
+};
+
+static void list_keys(FILE *out)
+{
+	fputc('\n', out);
+	rdm_wrap(
+		out,
+		"Keys: up and down choose a process, page up and down scroll its pools, s sorts by "
+		"something else, q ends.",
+		0);
+}
+
+static const struct rdm_command command = {
+	.name = "top",
+	.operands = "[PID...]",
+	.about = "Shows processes that were started with RDMALLOC_CONF=publish:true, and the pools "
+		 "of one of them, until q is pressed.",
+	.options = options,
+	.more = list_keys,
+	.statuses = statuses,
 };
 
 struct view {
@@ -40,24 +80,6 @@ struct view {
 	double delay;
 	bool once, json;
 };
-
-static void print_usage(FILE *out)
-{
-	fputs("Usage: rdmalloc top [OPTION...] [PID...]\n"
-	      "\n"
-	      "Shows processes that were started with RDMALLOC_CONF=publish:true, and the pools of\n"
-	      "one of them, until q is pressed.\n"
-	      "\n"
-	      "  --once           print it and end; the same where there is no terminal\n"
-	      "  --json           print it for machines and end\n"
-	      "  --delay SECONDS  how often (1)\n"
-	      "  --sort WORD      live, pinned, cached, forks or name (live)\n"
-	      "\n"
-	      "Keys: up and down choose a process, page up and down scroll its pools, s sorts by\n"
-	      "something else, q ends. Exit status: 0; 1 when no process can be shown, which a\n"
-	      "line says; 2 for wrong usage.\n",
-	      out);
-}
 
 /* What was seen of a process last time; it is the caller's now. */
 static struct rdm_watched take_last(struct view *view, pid_t pid)
@@ -437,20 +459,14 @@ static int show(struct view *view)
 	return RDM_FINE;
 }
 
-static int usage_error(const char *what, const char *value)
+/* It is one of the words. */
+static enum rdm_sort parse_sort(const char *word)
 {
-	fprintf(stderr, "rdmalloc top: %s '%s'\n", what, value);
-	return RDM_USAGE;
-}
+	size_t i = 0;
 
-static int parse_sort(struct view *view, const char *word)
-{
-	for (size_t i = 0; i < rdm_sort_count; i++)
-		if (!strcmp(word, rdm_sort_words[i])) {
-			view->sort = (enum rdm_sort)i;
-			return 0;
-		}
-	return usage_error("--sort is live, pinned, cached, forks or name, not", word);
+	while (strcmp(word, sort_word(i)) != 0)
+		i++;
+	return (enum rdm_sort)i;
 }
 
 static int parse_delay(struct view *view, const char *text)
@@ -459,33 +475,29 @@ static int parse_delay(struct view *view, const char *text)
 
 	view->delay = strtod(text, &end);
 	if (end == text || *end || !(view->delay >= 0.1) || !(view->delay <= 3600))
-		return usage_error("--delay is seconds, 0.1 to 3600, not", text);
-	return 0;
+		return rdm_usage_error(&command, "--delay is seconds, 0.1 to 3600, not '%s'", text);
+	return RDM_GO_ON;
 }
 
-static int parse_option(struct view *view, int option)
+static int take(void *into, int key, const char *argument)
 {
-	switch (option) {
-	case 'o':
-		view->once = true;
-		return 0;
-	case 'j':
-		view->json = view->once = true;
-		return 0;
-	case 'd':
-		return parse_delay(view, optarg);
-	case 's':
-		return parse_sort(view, optarg);
-	default:
-		print_usage(stderr);
-		return RDM_USAGE;
+	struct view *view = into;
+
+	if (key == 'd')
+		return parse_delay(view, argument);
+	if (key == 's') {
+		view->sort = parse_sort(argument);
+		return RDM_GO_ON;
 	}
+	view->once = true;
+	view->json = view->json || key == 'j';
+	return RDM_GO_ON;
 }
 
 static int parse_pids(struct view *view, char **texts, size_t count)
 {
 	if (!count)
-		return 0;
+		return RDM_GO_ON;
 	view->given = calloc(count, sizeof(*view->given));
 	if (!view->given)
 		return RDM_FINDING;
@@ -493,27 +505,20 @@ static int parse_pids(struct view *view, char **texts, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		view->given[i] = rdm_heap_parse_pid(texts[i]);
 		if (view->given[i] < 0)
-			return usage_error("there is no process", texts[i]);
+			return rdm_usage_error(&command, "there is no process '%s'", texts[i]);
 	}
-	return 0;
+	return RDM_GO_ON;
 }
 
 int rdm_top(int argc, char **argv)
 {
 	struct view view = { .delay = 1 };
-	int option, status = 0;
+	int status = rdm_options_parse(&command, argc, argv, take, &view);
 	bool any = false;
 
-	while (!status && (option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (option == 'h') {
-			print_usage(stdout);
-			return RDM_FINE;
-		}
-		status = parse_option(&view, option);
-	}
-	if (!status)
+	if (status == RDM_GO_ON)
 		status = parse_pids(&view, argv + optind, (size_t)(argc - optind));
-	if (!status) {
+	if (status == RDM_GO_ON) {
 		refresh_view(&view);
 		for (size_t i = 0; i < view.count; i++)
 			any = any || view.watched[i].now.header;

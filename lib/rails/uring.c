@@ -75,6 +75,18 @@ static void close_rail(void *context, bool inherited)
 	rdm_meta_free(uring);
 }
 
+static const char *what_it_needs(int error)
+{
+	switch (error) {
+	case EINVAL: /* what a kernel says to a flag that it does not know */
+		return ": it needs Linux 5.19";
+	case EBUSY:
+		return ": it needs a ring without registered buffers";
+	default:
+		return "";
+	}
+}
+
 int rdm_rail_open_uring(struct rdm_rail *rail, struct io_uring *ring, unsigned slots)
 {
 	struct uring_context *uring;
@@ -106,12 +118,9 @@ int rdm_rail_open_uring(struct rdm_rail *rail, struct io_uring *ring, unsigned s
 	uring->slots = slots;
 	error = -io_uring_register_buffers_sparse(ring, slots);
 	if (error) {
-		rdm_log(RDM_LOG_ERROR,
-			"rdm_pool_add_uring: no table of %u fixed buffers (%s): it needs Linux 5.19, a "
-			"ring without registered buffers",
-			slots, strerror(error));
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_uring: no table of %u fixed buffers (%s)%s",
+			slots, strerror(error), what_it_needs(error));
 		rdm_meta_free(uring);
-		/* What a kernel says to a flag that it does not know. */
 		return error == EINVAL ? ENOTSUP : error;
 	}
 	rail->registrar = (struct rdm_registrar){
