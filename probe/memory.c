@@ -76,7 +76,7 @@ static int map_zero_page(const struct probe_buffer *buffer, size_t length)
 static int obey_switch(uintptr_t care, const struct probe_buffer *buffer)
 {
 	size_t length = buffer->extent ? buffer->extent : buffer->length;
-	const char *word = getenv(PROBE_ZERO_PAGE_SWITCH);
+	const char *word = getenv("RDM_PROBE_ZERO_PAGE");
 
 	/* hugetlb knows no zero page. */
 	if (!word || !*word || care & (PROBE_CARE_WRITE | PROBE_CARE_HUGETLB))
@@ -84,7 +84,7 @@ static int obey_switch(uintptr_t care, const struct probe_buffer *buffer)
 	if (!strcmp(word, "shared"))
 		return map_zero_page(buffer, length);
 	if (strcmp(word, "private") != 0) {
-		fprintf(stderr, PROBE_ZERO_PAGE_SWITCH ": private or shared, not '%s'\n", word);
+		fprintf(stderr, "RDM_PROBE_ZERO_PAGE: private or shared, not '%s'\n", word);
 		return EINVAL;
 	}
 	memset(buffer->addr, 0, length);

@@ -299,7 +299,8 @@ static const struct {
 } questions[PROBE_TRAITS] = {
 	[PROBE_COW_RULE] = { "cow-rule", ask_cow_rule,
 			     "map-count, reference-count or exclusive: who gets the copy" },
-	[PROBE_ZERO_PAGE] = { "zero-page", ask_zero_page, "a read fault maps the shared zero page" },
+	[PROBE_ZERO_PAGE] = { "zero-page", ask_zero_page,
+			      "a read fault maps the shared zero page" },
 	[PROBE_HUGE_ZERO_PAGE] = { "huge-zero-page", ask_huge_zero_page,
 				   "a read fault maps the huge zero page where there may be one" },
 	[PROBE_ZERO_SPLIT] = { "zero-split", ask_zero_split,
@@ -313,7 +314,8 @@ static const struct {
 	[PROBE_POPULATE_WRITE] = { "populate-write", ask_populate_write, "MADV_POPULATE_WRITE" },
 	[PROBE_SOFT_DIRTY] = { "soft-dirty", ask_soft_dirty, "soft-dirty pages are tracked" },
 	[PROBE_IO_URING] = { "io_uring", ask_io_uring, "there is io_uring, and it is permitted" },
-	[PROBE_USERFAULTFD] = { "userfaultfd", ask_userfaultfd, "there is userfaultfd, and it is permitted" },
+	[PROBE_USERFAULTFD] = { "userfaultfd", ask_userfaultfd,
+				"there is userfaultfd, and it is permitted" },
 	[PROBE_KSM] = { "ksm", ask_ksm, "equal pages are merged; off: they could be" },
 	[PROBE_KSM_PROCESS] = { "ksm-process", ask_ksm_process,
 				"a process may ask for that as a whole" },
@@ -357,8 +359,8 @@ static void await(pid_t pid, struct probe_trait *trait)
 static void fill_in(struct probe_trait *known)
 {
 	size_t size = PROBE_TRAITS * sizeof(*known);
-	struct probe_trait *shared = mmap(NULL, size, PROT_READ | PROT_WRITE,
-					  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct probe_trait *shared =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int words = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	pid_t pid;
 

@@ -50,7 +50,6 @@ bool probe_trait_is(enum probe_trait_id id, const char *answer);
  * probes that nobody has written is then made so before the probe begins, whatever this
  * kernel gives at a read fault: pages of the process's own, or the shared zero page.
  */
-#define PROBE_ZERO_PAGE_SWITCH "RDM_PROBE_ZERO_PAGE"
 
 /* What may change while we look: asked of the kernel each time. */
 bool probe_has_swap(void);

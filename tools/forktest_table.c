@@ -264,10 +264,9 @@ int forktest_print_traits_json(void)
 	for (int i = 0; i < PROBE_TRAITS; i++) {
 		const struct probe_trait *trait = probe_trait(i);
 
-		json_array_append_new(array,
-				      json_pack("{s:s, s:s, s:s, s:s}", "trait", trait->name,
-						"answer", trait->answer, "meaning", trait->meaning,
-						"why", trait->why));
+		json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:s}", "trait", trait->name,
+						       "answer", trait->answer, "meaning",
+						       trait->meaning, "why", trait->why));
 	}
 	return rdm_print_json(array);
 }

@@ -8,7 +8,8 @@
 
 int main(void)
 {
-	char name[] = "forktest", engine[] = "--engine=vmsplice", hazard[] = "--hazard=none,fork";
+	char name[] = "forktest", engine[] = "--engine=vmsplice",
+	     hazard[] = "--hazard=none,fork,thp-zeros";
 	char memory[] = "--memory=rdmalloc-anon";
 	char *argv[] = { name, engine, hazard, memory, NULL };
 	int status = rdm_forktest(4, argv);

@@ -155,6 +155,46 @@ static void never_written(void)
 	free(block);
 }
 
+static int live_until(void *arg)
+{
+	struct t_event *event = arg;
+
+	t_event_set(&event[0]);
+	t_event_wait(&event[1]);
+	return T_PASS;
+}
+
+/* A page that a living child shares becomes the parent's own when it is registered. */
+static void shared_with_a_child(void)
+{
+	static unsigned char seen[PINNED];
+	unsigned char *block = make(7);
+	struct t_event event[2];
+	struct t_pin pin;
+	int status;
+	pid_t pid;
+
+	t_event_init(&event[0]);
+	t_event_init(&event[1]);
+	pid = fork();
+	T_CHECK(pid >= 0);
+	if (!pid)
+		_exit(live_until(event));
+	t_event_wait(&event[0]);
+	t_dontfork(block, PINNED);
+	t_pin_take(&pin, block, PINNED);
+	t_pattern_fill(block, PINNED, 8);
+	t_pin_read(&pin, seen);
+	T_CHECKF(t_pattern_check(seen, PINNED, 8) == PINNED,
+		 "the device missed what was written to a page that a child shared before");
+	t_event_set(&event[1]);
+	T_CHECK(waitpid(pid, &status, 0) == pid && !status);
+	t_dofork(block, PINNED);
+	free(block);
+	t_event_destroy(&event[0]);
+	t_event_destroy(&event[1]);
+}
+
 /* A block of that size where there was one before. */
 static unsigned char *again(void *(*allocate)(size_t size), size_t size, uintptr_t before)
 {
@@ -365,6 +405,7 @@ int main(int argc, char **argv)
 	coherent_beside(by_system_call);
 	coherent_beside(by_clone);
 	never_written();
+	shared_with_a_child();
 	freed_but_registered();
 	strangers();
 	t_fork_passes(nested, &depth);
