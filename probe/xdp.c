@@ -122,7 +122,7 @@ static int bind_to_lo(const struct probe_xdp *xdp)
 	};
 	const struct timespec nap = { .tv_nsec = 1000000 };
 
-	for (int tries = 0; tries < 2000; tries++) {
+	for (int tries = 0; tries < 20000; tries++) {
 		if (!bind(xdp->socket, (struct sockaddr *)&lo, sizeof(lo)))
 			return 0;
 		if (errno != EBUSY)

@@ -269,3 +269,15 @@ EXTRA_PROGRAMS += tests/traits
 tests_traits_LDADD = probe/librdmprobe.la lib/librdmalloc.la $(RAIL_LIBS)
 MOSTLYCLEANFILES += tests/traits
 check_DATA += tests/traits $(command_helpers)
+
+# The short check: everything but these, in its short form. They boot one more kernel each,
+# or run others' programs for minutes.
+deep_tests = tests/vm/linux-6.1 tests/vm/linux-6.12 tests/vm/two-hosts
+check-short:
+	@tests=; for test in $(TESTS); do \
+		case ' $(deep_tests) ' in *" $$test "*) ;; *) tests="$$tests $$test" ;; esac; \
+	done; \
+	RDM_TEST_QUICK=1 $(MAKE) $(AM_MAKEFLAGS) check TESTS="$$tests"
+print-deep-tests:
+	@echo $(deep_tests)
+.PHONY: check-short print-deep-tests

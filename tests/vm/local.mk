@@ -15,7 +15,7 @@ EXTRA_PROGRAMS += $(vm_tests)
 check_DATA = $(vm_tests)
 MOSTLYCLEANFILES += $(vm_tests) tests/vm/boot-*.log
 EXTRA_DIST += tests/vm/all tests/vm/get-kernel tests/vm/guest tests/vm/host tests/vm/init \
-	tests/vm/linux tests/vm/mpi tests/vm/run tests/vm/tests.list
+	tests/vm/linux tests/vm/list tests/vm/mpi tests/vm/run tests/vm/tests.list
 
 VM_SOURCES = tests/vm/vm.c tests/vm/vm.h
 tests_vm_smoke_SOURCES = tests/vm/smoke.c $(VM_SOURCES)
