@@ -270,14 +270,21 @@ tests_traits_LDADD = probe/librdmprobe.la lib/librdmalloc.la $(RAIL_LIBS)
 MOSTLYCLEANFILES += tests/traits
 check_DATA += tests/traits $(command_helpers)
 
-# The short check: everything but these, in its short form. They boot one more kernel each,
-# or run others' programs for minutes.
+# The short check has the short form of each test but these, which boot a kernel more each.
 deep_tests = tests/vm/linux-6.1 tests/vm/linux-6.12 tests/vm/two-hosts
 check-short:
 	@tests=; for test in $(TESTS); do \
 		case ' $(deep_tests) ' in *" $$test "*) ;; *) tests="$$tests $$test" ;; esac; \
 	done; \
 	RDM_TEST_QUICK=1 $(MAKE) $(AM_MAKEFLAGS) check TESTS="$$tests"
+
+# All of it, and 10,000 forks for the soak.
+check-all:
+	@status=0; \
+	$(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS="`printf '%s\n' $(TESTS) | grep -vx tests/preload/forks | tr '\n' ' '`" || status=1; \
+	RDM_TEST_FULL=1 $(MAKE) $(AM_MAKEFLAGS) check TESTS=tests/preload/forks || status=1; \
+	exit $$status
 print-deep-tests:
 	@echo $(deep_tests)
-.PHONY: check-short print-deep-tests
+.PHONY: check-short check-all print-deep-tests

@@ -241,7 +241,7 @@ static int busy_child(void *arg)
 
 static void fork_while_others_work(void)
 {
-	unsigned forks = t_quick() || T_SANITIZED ? 30 : 300;
+	unsigned forks = t_quick() || T_SANITIZED ? 10 : 300;
 	pthread_t thread[8];
 
 	for (uintptr_t i = 0; i < 8; i++)

@@ -11,7 +11,7 @@
 
 #include <omp.h>
 
-enum { THREADS = 4, BLOCKS = 64, FORKS = 20 };
+enum { THREADS = 4, BLOCKS = 64 };
 
 static unsigned *block[BLOCKS];
 static size_t length[BLOCKS];
@@ -74,8 +74,10 @@ static int fork_is_fine(int step, unsigned round)
 	return !status;
 }
 
-int main(void)
+/* Usage: openmp [FORKS] */
+int main(int argc, char **argv)
 {
+	unsigned forks = argc > 1 ? (unsigned)atoi(argv[1]) : 20;
 	unsigned round = 0;
 	double sum = 0;
 
@@ -89,7 +91,7 @@ int main(void)
 			die("malloc");
 		fill(i, 0);
 	}
-	for (int n = 0; n < FORKS; n++) {
+	for (int n = 0; n < forks; n++) {
 		failed |= !fork_is_fine(1, round);
 		round++;
 #pragma omp parallel for schedule(dynamic)
@@ -99,7 +101,7 @@ int main(void)
 		}
 	}
 	printf("between regions: %s\n", failed ? "wrong" : "right");
-	for (int n = 0; n < FORKS; n++) {
+	for (int n = 0; n < forks; n++) {
 #pragma omp parallel reduction(| : failed) reduction(+ : sum)
 		{
 			failed |= !fork_is_fine(2, round);
