@@ -77,7 +77,7 @@ static int fork_is_fine(int step, unsigned round)
 /* Usage: openmp [FORKS] */
 int main(int argc, char **argv)
 {
-	unsigned forks = argc > 1 ? (unsigned)atoi(argv[1]) : 20;
+	int forks = argc > 1 ? atoi(argv[1]) : 20;
 	unsigned round = 0;
 	double sum = 0;
 
