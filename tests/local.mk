@@ -270,6 +270,16 @@ tests_traits_LDADD = probe/librdmprobe.la lib/librdmalloc.la $(RAIL_LIBS)
 MOSTLYCLEANFILES += tests/traits
 check_DATA += tests/traits $(command_helpers)
 
+# make one T=fork/gate builds what that test needs and runs it; with WITH='gdb --args' (or
+# valgrind) under that, and with ARGS its arguments.
+one: $(LTLIBRARIES) tests/watch/watch tests/traits
+	@test -n "$(T)" || { echo "make one T=fork/gate [WITH='gdb --args'] [ARGS=...]"; exit 2; }
+	@case ' $(check_PROGRAMS) ' in *' tests/$(T) '*) $(MAKE) $(AM_MAKEFLAGS) tests/$(T) ;; \
+		*) test -e $(top_srcdir)/tests/$(T) || { echo "there is no test $(T)"; exit 2; } ;; esac
+	@$(AM_TESTS_ENVIRONMENT) test=tests/$(T); test -x $$test || test=$(top_srcdir)/$$test; \
+	if test -n "$(WITH)"; then $(LIBTOOL) --mode=execute $(WITH) $$test $(ARGS); \
+	else $(LOG_COMPILER) $(AM_LOG_FLAGS) $$test $(ARGS); fi
+
 # The short check has the short form of each test but these, which boot a kernel more each.
 deep_tests = tests/vm/linux-6.1 tests/vm/linux-6.12 tests/vm/two-hosts
 check-short:
@@ -287,4 +297,4 @@ check-all:
 	exit $$status
 print-deep-tests:
 	@echo $(deep_tests)
-.PHONY: check-short check-all print-deep-tests
+.PHONY: check-short check-all one print-deep-tests
