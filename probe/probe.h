@@ -35,9 +35,9 @@ struct probe_outcome {
 	enum probe_verdict verdict;
 	unsigned rounds;     /* complete ones */
 	unsigned lost;       /* rounds that lost something */
+	uint32_t stale;      /* which pages, a bit for each of the first ones */
 	size_t device_stale; /* pages where the device missed what the CPU wrote */
 	size_t cpu_stale;    /* pages where the CPU missed what the device wrote */
-	uint32_t stale;      /* which pages, a bit for each of the first ones */
 	/* What /proc/self/pagemap said of the first pages: at the pin, and after the check. */
 	uint64_t at_pin[PROBE_PAGES], at_end[PROBE_PAGES];
 	char reason[256]; /* SKIPPED, BROKEN: why */
