@@ -119,13 +119,24 @@ static void ask_zero_page(struct probe_trait *trait)
 	read_base.put(read_base.context, &buffer);
 }
 
+/* Where the kernel does not say it to us, it may be so or not. */
+static bool nobody_says(struct probe_trait *trait)
+{
+	if (!access("/sys/kernel/mm", F_OK))
+		return false;
+	unknown(trait, "/sys/kernel/mm: %s", strerror(errno));
+	return true;
+}
+
 static bool thp_is_off(struct probe_trait *trait)
 {
-	char mode[16], path[96];
+	char why[sizeof(trait->why)];
 
-	if (probe_thp(mode, sizeof(mode), path, sizeof(path)) && strcmp(mode, "never") != 0)
+	if (nobody_says(trait))
+		return true;
+	if (!probe_thp_is_off(why, sizeof(why)))
 		return false;
-	unknown(trait, "THP is off: %s", path);
+	unknown(trait, "%s", why);
 	return true;
 }
 
@@ -238,7 +249,12 @@ static void ask_populate_write(struct probe_trait *trait)
 
 static void ask_soft_dirty(struct probe_trait *trait)
 {
-	answer(trait, probe_has_soft_dirty() ? "yes" : "no");
+	int tracked = probe_soft_dirty();
+
+	if (tracked < 0)
+		unknown(trait, "/proc/self/pagemap does not show the page");
+	else
+		answer(trait, tracked ? "yes" : "no");
 }
 
 static void ask_io_uring(struct probe_trait *trait)
@@ -264,7 +280,8 @@ static void ask_ksm(struct probe_trait *trait)
 {
 	long run = probe_ksm("run");
 
-	answer(trait, run < 0 ? "no" : run == 1 ? "yes" : "off");
+	if (!nobody_says(trait))
+		answer(trait, run < 0 ? "no" : run == 1 ? "yes" : "off");
 }
 
 static void ask_ksm_process(struct probe_trait *trait)
@@ -279,16 +296,19 @@ static void ask_swap(struct probe_trait *trait)
 
 static void ask_hugetlb(struct probe_trait *trait)
 {
-	answer(trait, probe_free_hugetlb() ? "yes" : "no");
+	if (!nobody_says(trait))
+		answer(trait, probe_free_hugetlb() ? "yes" : "no");
 }
 
 static void ask_thp(struct probe_trait *trait)
 {
 	char path[96];
 
+	if (nobody_says(trait))
+		return;
 	if (!probe_thp(trait->answer, sizeof(trait->answer), path, sizeof(path)))
 		answer(trait, "no");
-	else if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1)
+	else if (probe_thp_is_disabled())
 		answer(trait, "off");
 }
 
@@ -359,9 +379,9 @@ static void await(pid_t pid, struct probe_trait *trait)
 static void fill_in(struct probe_trait *known)
 {
 	size_t size = PROBE_TRAITS * sizeof(*known);
+	int words = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	struct probe_trait *shared =
 		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int words = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	pid_t pid;
 
 	for (size_t i = 0; i < PROBE_TRAITS; i++)
