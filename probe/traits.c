@@ -66,22 +66,29 @@ static void answer_call(struct probe_trait *trait, bool worked)
  */
 static void ask_cow_rule(struct probe_trait *trait)
 {
+	enum { CALM, BESIDE, AFTER, TRIP, PROBES };
+	static const struct probe_hazard *const hazards[PROBES] = {
+		[CALM] = &probe_no_fork,
+		[BESIDE] = &probe_fork_lives,
+		[AFTER] = &probe_fork_exits,
+		[TRIP] = &probe_protect,
+	};
 	struct probe_outcome out;
-	enum probe_verdict calm = probe_run(&probe_vmsplice, &probe_no_fork, &written, &out);
-	enum probe_verdict beside = probe_run(&probe_vmsplice, &probe_fork_lives, &written, &out);
-	enum probe_verdict after = probe_run(&probe_vmsplice, &probe_fork_exits, &written, &out);
-	enum probe_verdict trip = probe_run(&probe_vmsplice, &probe_protect, &written, &out);
+	bool lost[PROBES];
 
-	if (calm != PROBE_COHERENT || beside != PROBE_LOST)
+	for (int i = 0; i < PROBES; i++) {
+		lost[i] = probe_run(&probe_vmsplice, hazards[i], &written, &out) == PROBE_LOST;
+		if (out.verdict == PROBE_SKIPPED || out.verdict == PROBE_BROKEN) {
+			unknown(trait, "%s", out.reason);
+			return;
+		}
+	}
+	if (lost[CALM] || !lost[BESIDE])
 		unknown(trait, "vmsplice(2) holds no pages here");
-	else if (trip == PROBE_LOST)
+	else if (lost[TRIP])
 		answer(trait, "reference-count");
-	else if (trip == PROBE_COHERENT && after == PROBE_COHERENT)
-		answer(trait, "map-count");
-	else if (trip == PROBE_COHERENT && after == PROBE_LOST)
-		answer(trait, "exclusive");
 	else
-		unknown(trait, "a probe with vmsplice(2) failed: %s", out.reason);
+		answer(trait, lost[AFTER] ? "exclusive" : "map-count");
 }
 
 /* "no": the first page is mapped by this process alone. */

@@ -126,7 +126,7 @@ static void run_worker(struct forktest_cell *cell, size_t n, bool ours, struct r
 	pid_t pid;
 
 	probe_words_open(&words);
-	if (words.file < 0 || pipe(progress)) {
+	if (pipe(progress)) {
 		blame(cell, n, ours, "pipe: error", errno);
 		probe_words_end(&words);
 		return;
