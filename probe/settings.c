@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/sysinfo.h>
 
 #include "internal.h"
@@ -47,17 +48,19 @@ bool probe_has_swap(void)
 }
 
 /* A kernel without soft-dirty tracking takes the word to begin anew, and does nothing. */
-bool probe_has_soft_dirty(void)
+int probe_soft_dirty(void)
 {
 	volatile unsigned char *page = mmap(NULL, probe_page(), PROT_READ | PROT_WRITE,
 					    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t entry;
 
 	if (page == MAP_FAILED)
-		return false;
+		return -1;
 	*page = 1;
 	probe_pagemap((void *)(uintptr_t)page, &entry, 1);
 	munmap((void *)(uintptr_t)page, probe_page());
+	if (!PROBE_PRESENT(entry))
+		return -1;
 	return SOFT_DIRTY(entry);
 }
 
@@ -91,4 +94,23 @@ bool probe_thp(char *mode, size_t mode_size, char *path, size_t path_size)
 	}
 	snprintf(path, path_size, THP "enabled");
 	return read_choice(mode, mode_size, path);
+}
+
+/* Higher bits: they are off but for those who ask. */
+bool probe_thp_is_disabled(void)
+{
+	return prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1;
+}
+
+bool probe_thp_is_off(char *why, size_t size)
+{
+	char mode[16], path[96];
+
+	if (probe_thp(mode, sizeof(mode), path, sizeof(path)) && !strcmp(mode, "never"))
+		snprintf(why, size, "THP is off: %s", path);
+	else if (probe_thp_is_disabled())
+		snprintf(why, size, "THP is off for this process: PR_SET_THP_DISABLE");
+	else
+		return false;
+	return true;
 }

@@ -79,7 +79,7 @@ static int clear_refs(const struct probe_buffer *buffer, struct probe_outcome *o
 	(void)buffer;
 	if (fd < 0)
 		return probe_skip(out, "clear_refs: this kernel has none");
-	if (!probe_has_soft_dirty()) {
+	if (probe_soft_dirty() <= 0) {
 		close(fd);
 		return probe_skip(out, "clear_refs: this kernel does not track soft-dirty pages");
 	}

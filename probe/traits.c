@@ -66,22 +66,29 @@ static void answer_call(struct probe_trait *trait, bool worked)
  */
 static void ask_cow_rule(struct probe_trait *trait)
 {
+	enum { CALM, BESIDE, AFTER, TRIP, PROBES };
+	static const struct probe_hazard *const hazards[PROBES] = {
+		[CALM] = &probe_no_fork,
+		[BESIDE] = &probe_fork_lives,
+		[AFTER] = &probe_fork_exits,
+		[TRIP] = &probe_protect,
+	};
 	struct probe_outcome out;
-	enum probe_verdict calm = probe_run(&probe_vmsplice, &probe_no_fork, &written, &out);
-	enum probe_verdict beside = probe_run(&probe_vmsplice, &probe_fork_lives, &written, &out);
-	enum probe_verdict after = probe_run(&probe_vmsplice, &probe_fork_exits, &written, &out);
-	enum probe_verdict trip = probe_run(&probe_vmsplice, &probe_protect, &written, &out);
+	bool lost[PROBES];
 
-	if (calm != PROBE_COHERENT || beside != PROBE_LOST)
+	for (int i = 0; i < PROBES; i++) {
+		lost[i] = probe_run(&probe_vmsplice, hazards[i], &written, &out) == PROBE_LOST;
+		if (out.verdict == PROBE_SKIPPED || out.verdict == PROBE_BROKEN) {
+			unknown(trait, "%s", out.reason);
+			return;
+		}
+	}
+	if (lost[CALM] || !lost[BESIDE])
 		unknown(trait, "vmsplice(2) holds no pages here");
-	else if (trip == PROBE_LOST)
+	else if (lost[TRIP])
 		answer(trait, "reference-count");
-	else if (trip == PROBE_COHERENT && after == PROBE_COHERENT)
-		answer(trait, "map-count");
-	else if (trip == PROBE_COHERENT && after == PROBE_LOST)
-		answer(trait, "exclusive");
 	else
-		unknown(trait, "a probe with vmsplice(2) failed: %s", out.reason);
+		answer(trait, lost[AFTER] ? "exclusive" : "map-count");
 }
 
 /* "no": the first page is mapped by this process alone. */
@@ -119,13 +126,24 @@ static void ask_zero_page(struct probe_trait *trait)
 	read_base.put(read_base.context, &buffer);
 }
 
+/* Where the kernel does not say it to us, it may be so or not. */
+static bool nobody_says(struct probe_trait *trait)
+{
+	if (!access("/sys/kernel/mm", F_OK))
+		return false;
+	unknown(trait, "/sys/kernel/mm: %s", strerror(errno));
+	return true;
+}
+
 static bool thp_is_off(struct probe_trait *trait)
 {
-	char mode[16], path[96];
+	char why[sizeof(trait->why)];
 
-	if (probe_thp(mode, sizeof(mode), path, sizeof(path)) && strcmp(mode, "never") != 0)
+	if (nobody_says(trait))
+		return true;
+	if (!probe_thp_is_off(why, sizeof(why)))
 		return false;
-	unknown(trait, "THP is off: %s", path);
+	unknown(trait, "%s", why);
 	return true;
 }
 
@@ -238,7 +256,12 @@ static void ask_populate_write(struct probe_trait *trait)
 
 static void ask_soft_dirty(struct probe_trait *trait)
 {
-	answer(trait, probe_has_soft_dirty() ? "yes" : "no");
+	int tracked = probe_soft_dirty();
+
+	if (tracked < 0)
+		unknown(trait, "/proc/self/pagemap does not show the page");
+	else
+		answer(trait, tracked ? "yes" : "no");
 }
 
 static void ask_io_uring(struct probe_trait *trait)
@@ -264,7 +287,8 @@ static void ask_ksm(struct probe_trait *trait)
 {
 	long run = probe_ksm("run");
 
-	answer(trait, run < 0 ? "no" : run == 1 ? "yes" : "off");
+	if (!nobody_says(trait))
+		answer(trait, run < 0 ? "no" : run == 1 ? "yes" : "off");
 }
 
 static void ask_ksm_process(struct probe_trait *trait)
@@ -279,16 +303,19 @@ static void ask_swap(struct probe_trait *trait)
 
 static void ask_hugetlb(struct probe_trait *trait)
 {
-	answer(trait, probe_free_hugetlb() ? "yes" : "no");
+	if (!nobody_says(trait))
+		answer(trait, probe_free_hugetlb() ? "yes" : "no");
 }
 
 static void ask_thp(struct probe_trait *trait)
 {
 	char path[96];
 
+	if (nobody_says(trait))
+		return;
 	if (!probe_thp(trait->answer, sizeof(trait->answer), path, sizeof(path)))
 		answer(trait, "no");
-	else if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1)
+	else if (probe_thp_is_disabled())
 		answer(trait, "off");
 }
 
@@ -359,9 +386,9 @@ static void await(pid_t pid, struct probe_trait *trait)
 static void fill_in(struct probe_trait *known)
 {
 	size_t size = PROBE_TRAITS * sizeof(*known);
+	int words = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	struct probe_trait *shared =
 		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int words = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	pid_t pid;
 
 	for (size_t i = 0; i < PROBE_TRAITS; i++)

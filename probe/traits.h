@@ -53,12 +53,17 @@ bool probe_trait_is(enum probe_trait_id id, const char *answer);
 
 /* What may change while we look: asked of the kernel each time. */
 bool probe_has_swap(void);
-bool probe_has_soft_dirty(void);
+/* 1, 0, or -1: /proc does not show it. */
+int probe_soft_dirty(void);
 /* A number of KSM's; -1: this kernel has no KSM. */
 long probe_ksm(const char *name);
 /* Free pages of 2 MiB. */
 long probe_free_hugetlb(void);
 /* The mode, and the file that says so; false: this kernel has no THP. */
 bool probe_thp(char *mode, size_t mode_size, char *path, size_t path_size);
+/* For this process, by somebody above it. */
+bool probe_thp_is_disabled(void);
+/* There may be none for this process, and why. */
+bool probe_thp_is_off(char *why, size_t size);
 
 #endif

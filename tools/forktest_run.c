@@ -21,11 +21,10 @@
 /* 0 or -1: *out says what is missing. */
 static int need_backing(const char *backing, struct probe_outcome *out)
 {
-	char mode[16], path[96];
+	char why[sizeof(out->reason)];
 
-	if (!strcmp(backing, "thp") && probe_thp(mode, sizeof(mode), path, sizeof(path)) &&
-	    !strcmp(mode, "never"))
-		return probe_skip(out, "THP is off: %s", path);
+	if (!strcmp(backing, "thp") && probe_thp_is_off(why, sizeof(why)))
+		return probe_skip(out, "%s", why);
 	/* Not asked before each cell: what a device held comes back a moment later. */
 	if (!strcmp(backing, "hugetlb") && probe_free_hugetlb() < HUGETLB_PAGES)
 		return probe_skip(out,
@@ -127,8 +126,9 @@ static void run_worker(struct forktest_cell *cell, size_t n, bool ours, struct r
 	pid_t pid;
 
 	probe_words_open(&words);
-	if (words.file < 0 || pipe(progress)) {
+	if (pipe(progress)) {
 		blame(cell, n, ours, "pipe: error", errno);
+		probe_words_end(&words);
 		return;
 	}
 	pid = fork();

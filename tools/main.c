@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The command: one word says what is to be done, the rest is for that. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,7 @@ static const struct rdm_option options[] = {
 
 static const struct rdm_status statuses[] = {
 	{ RDM_FINE, "--help or --version was answered" },
+	{ RDM_FINDING, "what was to be printed could not be written, be it a command's" },
 	{ RDM_USAGE, "wrong usage" },
 	{ 0, NULL },
 };
@@ -65,7 +67,7 @@ static int take(void *into, int key, const char *argument)
 	return RDM_FINE;
 }
 
-int main(int argc, char **argv)
+static int call(int argc, char **argv)
 {
 	int status = rdm_options_parse(&self, argc, argv, take, NULL);
 	int at = optind;
@@ -78,4 +80,15 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[at], commands[i].name))
 			return commands[i].call(argc - at, argv + at);
 	return rdm_usage_error(&self, "there is no command '%s'", argv[at]);
+}
+
+int main(int argc, char **argv)
+{
+	int status = call(argc, argv);
+
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	/* Half of a report must not pass for all of it. */
+	fprintf(stderr, "rdmalloc: what was to be printed was not: %s\n", strerror(errno));
+	return status == RDM_FINE ? RDM_FINDING : status;
 }

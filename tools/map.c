@@ -249,7 +249,5 @@ int rdm_map(int argc, char **argv)
 	pid = argc - optind == 1 ? rdm_heap_parse_pid(argv[optind]) : -1;
 	if (pid < 0)
 		return rdm_usage_error(&command, "which process?");
-	if (wanted.svg && wanted.json)
-		return rdm_usage_error(&command, "--svg or --json, not both");
 	return show(pid, &wanted);
 }

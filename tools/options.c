@@ -260,11 +260,28 @@ static void translate(const struct rdm_command *command, struct option list[MOST
 	*letters = '\0';
 }
 
+/* RDM_GO_ON, or it excludes one that was given before. */
+static int check_others(const struct rdm_command *command, int key, const bool *given)
+{
+	const struct rdm_option *option = command->options, *other;
+
+	for (; option->name; option++) {
+		other = option + 1;
+		if (!option->or_next || (option->key != key && other->key != key))
+			continue;
+		if (given[(unsigned char)(option->key == key ? other->key : option->key)])
+			return rdm_usage_error(command, "--%s or --%s, not both", option->name,
+					       other->name);
+	}
+	return RDM_GO_ON;
+}
+
 static int parse(const struct rdm_command *command, int argc, char **argv,
 		 int (*take)(void *into, int key, const char *argument), void *into)
 {
 	struct option list[MOST + 1];
 	char letters[MOST + 2];
+	bool given[256] = { false };
 	int key, status = RDM_GO_ON;
 
 	translate(command, list, letters);
@@ -277,7 +294,10 @@ static int parse(const struct rdm_command *command, int argc, char **argv,
 		}
 		if (key == '?')
 			return refer(command);
+		given[key] = true;
 		status = check_word(command, key, optarg);
+		if (status == RDM_GO_ON)
+			status = check_others(command, key, given);
 		if (status == RDM_GO_ON)
 			status = take(into, key, optarg);
 	}

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "output.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +70,9 @@ int rdm_print_json(json_t *value)
 	json_decref(value);
 	if (!status && putchar('\n') != EOF && !fflush(stdout))
 		return 0;
-	fprintf(stderr, "rdmalloc: writing JSON: %s\n", strerror(errno));
+	/* Else main() says it. */
+	if (!ferror(stdout))
+		fputs("rdmalloc: no memory for JSON\n", stderr);
 	return -1;
 }
 

@@ -229,6 +229,14 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* By whoever started us: nohup wants that SIGHUP ends nothing. */
+static bool is_ignored(int number)
+{
+	struct sigaction action;
+
+	return !sigaction(number, NULL, &action) && action.sa_handler == SIG_IGN;
+}
+
 int main(int argc, char **argv)
 {
 	static const int taken[] = { SIGCHLD, SIGALRM, SIGINT, SIGTERM, SIGHUP };
@@ -244,9 +252,13 @@ int main(int argc, char **argv)
 		    "COMMAND...\n");
 		return CANNOT;
 	}
+	/* Without these nobody could say how the test ended, or that it does not. */
+	signal(SIGCHLD, SIG_DFL);
+	signal(SIGALRM, SIG_DFL);
 	sigemptyset(&signals);
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
-		sigaddset(&signals, taken[i]);
+		if (!is_ignored(taken[i]))
+			sigaddset(&signals, taken[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	/* Nor does the test outlive who wants to know how it ends. */

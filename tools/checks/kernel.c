@@ -92,11 +92,14 @@ static void refused_io_uring(struct rdm_report *report, unsigned long long disab
 
 void rdm_check_io_uring(struct rdm_report *report)
 {
+	const struct probe_trait *io_uring = probe_trait(PROBE_IO_URING);
 	unsigned long long disabled = 0;
-	int error = probe_trait(PROBE_IO_URING)->error;
+	int error = io_uring->error;
 
 	rdm_read_number(&disabled, "/proc/sys/kernel/io_uring_disabled");
-	if (error == EPERM || error == EACCES) {
+	if (!strcmp(io_uring->answer, "unknown")) {
+		rdm_untested(report, "%s", io_uring->why);
+	} else if (error == EPERM || error == EACCES) {
 		refused_io_uring(report, disabled);
 	} else if (error == ENOSYS) {
 		rdm_found(report, RDM_IS_NOTE, "this kernel, or a container's filter, has none");

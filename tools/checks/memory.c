@@ -33,8 +33,7 @@ void rdm_check_thp(struct rdm_report *report)
 		rdm_command_write(report, "madvise", path);
 		return;
 	}
-	/* Higher bits: they are off but for those who ask. */
-	if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) {
+	if (probe_thp_is_disabled()) {
 		rdm_found(report, RDM_IS_WARNING, "%s, but off for this process and its children",
 			  mode);
 		rdm_advise(report, "somebody above called prctl(PR_SET_THP_DISABLE): find out who");
