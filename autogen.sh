@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Makes configure and what belongs to it.
 set -eu
+# Somebody's CDPATH would lead cd elsewhere, and make it print where.
+unset CDPATH
 cd "$(dirname "$0")"
 
 need() {

@@ -4,6 +4,8 @@
 # For tests that run MPI programs with and without the library: sourced by them.
 # shellcheck disable=SC2034 # they use the variables
 
+# Somebody's CDPATH would lead cd elsewhere, and make it print where.
+unset CDPATH
 mpi_source=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mpi_programs=${RDM_BUILDDIR:-$PWD}/tests/preload
 mpi_library=${RDM_BUILDDIR:-$PWD}/lib/.libs/librdmalloc-preload.so
