@@ -59,7 +59,11 @@ openmpi_ucx_only=(--mca pml ucx --mca btl self --mca coll "basic,libnbc" --mca o
 mpi_run() {
 	local mpi=$1 ranks=$2 options=("${mpi_options[@]}")
 	shift 2
-	[ "$mpi" != openmpi ] || options+=(--oversubscribe --bind-to none)
+	if [ "$mpi" = openmpi ]; then
+		options+=(--oversubscribe --bind-to none)
+		# All ranks are on this machine, and TCP complains where it has no network.
+		[ ${#mpi_options[@]} -gt 0 ] || options+=(--mca btl "^tcp")
+	fi
 	while [ "$1" != -- ]; do
 		case $mpi in
 		openmpi) options+=(-x "$1") ;;
