@@ -247,7 +247,7 @@ EXTRA_DIST += tests/preload/programs/apache2 \
 	tests/preload/programs/compiler \
 	tests/preload/programs/git \
 	tests/preload/programs/nginx \
-	tests/preload/programs/openmp tests/preload/programs/openmp.c \
+	tests/preload/programs/openmp tests/preload/programs/openmp_teams.c \
 	tests/preload/programs/perl tests/preload/programs/perl.pl \
 	tests/preload/programs/postgres \
 	tests/preload/programs/python3 \
