@@ -196,7 +196,8 @@ tests_load_dlopen_CPPFLAGS = $(AM_CPPFLAGS) \
 tests_load_dlopen_LDADD = tests/libsupport.la
 
 # Each test is run by tests/watch/watch, which ends it when it hangs. Under ThreadSanitizer
-# some take many minutes of CPU time; what needs more than 2400 s of it is here. In VMs other watches look; outside one may wait for a download.
+# some take many minutes of CPU time; what needs more than 2400 s of it is here. In VMs other
+# watches look; outside one may wait for a download.
 LOG_COMPILER = $(abs_top_builddir)/tests/watch/watch
 AM_LOG_FLAGS = --cpu 2400 --cpu '*/tests/ablation/run=3600' --cpu '*/tests/preload/*=3600' \
 	--cpu '*/tests/vm/*=14400' --idle '*/tests/vm/*=3600'
