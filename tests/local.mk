@@ -298,4 +298,3 @@ check-all:
 	exit $$status
 print-deep-tests:
 	@echo $(deep_tests)
-.PHONY: check-short check-all one print-deep-tests
