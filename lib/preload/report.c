@@ -12,10 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conf.h"
-#include "fork.h"
-#include "log.h"
-#include "pins.h"
+#include "base/conf.h"
+#include "fork/fork.h"
+#include "base/log.h"
+#include "plain/pins.h"
 
 /* Where programs have no descriptors. */
 #define DESCRIPTOR 500

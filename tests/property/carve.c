@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fork.h"
-#include "quiesce.h"
-#include "slab.h"
-#include "state.h"
+#include "fork/fork.h"
+#include "sync/quiesce.h"
+#include "slab/slab.h"
+#include "memory/state.h"
 
 enum { MOST_SLABS = 400, MOST_RUNS = 4000 };
 

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fork.h"
+#include "fork/fork.h"
 
 enum { STEPS_AT_LEAST = 4 };
 

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_GROWTH_H
+#define RDM_GROWTH_H
+
+/*
+ * How a pool gets slabs, up to its limit, and gives them back: rdm_pool_grow,
+ * rdm_pool_reserve and rdm_pool_trim. All of it happens under the quiesce lock.
+ */
+
+#include <stddef.h>
+
+#include "pool/pool.h"
+
+/* Bytes of the smallest slab of such memory. */
+size_t rdm_growth_least(const struct rdm_memory_kind *kind);
+
+/* To be called when slabs or rails have come or gone. */
+void rdm_growth_changed(struct rdm_pool *pool);
+
+#endif
