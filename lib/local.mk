@@ -65,8 +65,11 @@ LIB_SOURCES = \
 	lib/memory/state.h \
 	lib/sync/background.c \
 	lib/sync/background.h \
+	lib/sync/fork_count.c \
+	lib/sync/fork_count.h \
 	lib/sync/gate.c \
 	lib/sync/gate.h \
+	lib/sync/interrupted.c \
 	lib/sync/interrupted.h \
 	lib/sync/quiesce.c \
 	lib/sync/quiesce.h \

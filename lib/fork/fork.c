@@ -4,9 +4,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <time.h>
 
 #include "sync/background.h"
+#include "sync/fork_count.h"
 #include "heap/caches.h"
 #include "base/conf.h"
 #include "sync/gate.h"
@@ -20,7 +22,6 @@
 #include "memory/reserve.h"
 #include "fork/snapshot.h"
 
-static _Atomic uint64_t forks, last_ns;
 static uint64_t prepare_ns;
 
 static uint64_t now(void)
@@ -105,8 +106,7 @@ static void postfork_parent(void)
 	rdm_pins_postfork_parent();
 	rdm_caches_postfork();
 	rdm_gate_postfork_parent();
-	atomic_store(&last_ns, prepare_ns + now() - start);
-	atomic_fetch_add(&forks, 1);
+	rdm_fork_counted(prepare_ns + now() - start);
 	rdm_quiesce_postfork();
 }
 
@@ -212,14 +212,4 @@ __attribute__((constructor(101))) static void load(void)
 {
 	rdm_conf();
 	rdm_fork_init();
-}
-
-uint64_t rdm_fork_count(void)
-{
-	return atomic_load(&forks);
-}
-
-uint64_t rdm_fork_last_ns(void)
-{
-	return atomic_load(&last_ns);
 }

@@ -18,7 +18,6 @@
  */
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /* Registers the handlers, once; a constructor does it when the library loads. */
 void rdm_fork_init(void);
@@ -30,9 +29,5 @@ void rdm_fork_init(void);
  */
 bool rdm_fork_bare_prefork(const void *stack);
 void rdm_fork_bare_postfork(bool child);
-
-/* fork() calls so far, and the time our handlers took in the last one. */
-uint64_t rdm_fork_count(void);
-uint64_t rdm_fork_last_ns(void);
 
 #endif

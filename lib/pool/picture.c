@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "base/bits.h"
-#include "fork/fork.h"
+#include "sync/fork_count.h"
 #include "memory/keymap.h"
 #include "slab/live.h"
 #include "pool/pool.h"

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "heap/caches.h"
-#include "fork/fork.h"
+#include "sync/fork_count.h"
 #include "slab/live.h"
 #include "base/log.h"
 #include "sync/quiesce.h"

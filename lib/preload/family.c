@@ -29,8 +29,6 @@
 
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
 
-__thread volatile unsigned rdm_calls_under_way;
-
 /* Nothing is as large before the constructor, or where there is no pool. */
 static _Atomic size_t threshold = SIZE_MAX;
 static _Atomic(rdm_pool *) opened;

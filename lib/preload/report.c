@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
-#include "fork/fork.h"
+#include "sync/fork_count.h"
 #include "base/log.h"
 #include "plain/pins.h"
 
