@@ -5,7 +5,10 @@ check_LTLIBRARIES += lib/librdmalloc_test.la
 # Each flavour is compiled once: what ships and what the tests link differ in one file, which
 # says whether a step of the recipe may be dropped.
 LIB_SOURCES = \
+	lib/api/create.c \
+	lib/api/create.h \
 	lib/api/malloc.c \
+	lib/api/rails.c \
 	lib/api/sge.c \
 	lib/fork/fork.c \
 	lib/fork/fork.h \

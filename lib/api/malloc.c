@@ -4,17 +4,18 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "base/size_class.h"
 #include "heap/arena.h"
-#include "plain/discard.h"
+#include "heap/magazine.h"
 #include "memory/keymap.h"
 #include "memory/keys.h"
-#include "base/log.h"
-#include "heap/magazine.h"
+#include "memory/state.h"
+#include "plain/discard.h"
+#include "pool/growth.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
 #include "rdmalloc.h"
-#include "base/size_class.h"
-#include "memory/state.h"
 
 static void *fail(int error)
 {

@@ -7,20 +7,20 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "sync/background.h"
-#include "sync/fork_count.h"
-#include "heap/caches.h"
 #include "base/conf.h"
-#include "sync/gate.h"
-#include "sync/interrupted.h"
-#include "memory/keys.h"
 #include "base/log.h"
+#include "fork/snapshot.h"
+#include "heap/caches.h"
+#include "memory/keys.h"
+#include "memory/reserve.h"
 #include "plain/pins.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
+#include "sync/background.h"
+#include "sync/fork_count.h"
+#include "sync/gate.h"
+#include "sync/interrupted.h"
 #include "sync/quiesce.h"
-#include "memory/reserve.h"
-#include "fork/snapshot.h"
 
 static uint64_t prepare_ns;
 

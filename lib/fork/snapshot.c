@@ -8,11 +8,11 @@
 #include <sys/mman.h>
 
 #include "base/kernel.h"
-#include "slab/live.h"
 #include "base/log.h"
+#include "memory/reserve.h"
 #include "plain/pins.h"
 #include "plain/present.h"
-#include "memory/reserve.h"
+#include "slab/live.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define RACES_LIKE_FORK __attribute__((no_sanitize("thread")))

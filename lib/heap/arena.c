@@ -8,11 +8,11 @@
 
 #include "base/ablate.h"
 #include "heap/arena_config.h"
-#include "sync/gate.h"
-#include "memory/keymap.h"
 #include "base/log.h"
 #include "base/size_class.h"
+#include "memory/keymap.h"
 #include "memory/state.h"
+#include "sync/gate.h"
 
 static __thread struct rdm_want noted;
 

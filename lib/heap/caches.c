@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
-#include "heap/arena.h"
 #include "base/conf.h"
-#include "sync/interrupted.h"
 #include "base/log.h"
+#include "heap/arena.h"
 #include "memory/meta.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"
+#include "sync/interrupted.h"
 
 /* The caches of a thread, by its pools' slots. */
 struct rdm_thread {

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "sync/interrupted.h"
 #include "memory/meta.h"
+#include "sync/interrupted.h"
 
 /* At least so many milliseconds between two looks, at so many classes. */
 #define LOOK_MS 2

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "heap/arena.h"
 #include "heap/caches.h"
-#include "base/clock.h"
 #include "pool/pool.h"
 
 /* What a class may have at first, if a block is not larger. */

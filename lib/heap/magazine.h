@@ -22,8 +22,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-#include "heap/depot.h"
 #include "base/size_class.h"
+#include "heap/depot.h"
 #include "heap/static_tls.h"
 
 struct rdm_pool;

@@ -15,8 +15,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "rdmalloc.h"
 #include "memory/reserve.h"
+#include "rdmalloc.h"
 
 struct rdm_keys {
 	_Atomic size_t reach; /* how far into the reserve they are true; in a child, nowhere */

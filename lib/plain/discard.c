@@ -3,11 +3,11 @@
 
 #include <string.h>
 
-#include "sync/gate.h"
 #include "memory/keymap.h"
-#include "plain/pins.h"
 #include "memory/prepare.h"
+#include "plain/pins.h"
 #include "plain/present.h"
+#include "sync/gate.h"
 
 /* Free runs that are worth a system call. */
 #define RUN_BYTES ((size_t)128 << 10)

@@ -9,13 +9,13 @@
 
 #include "base/ablate.h"
 #include "base/clock.h"
-#include "sync/interrupted.h"
 #include "base/kernel.h"
-#include "memory/keymap.h"
 #include "base/log.h"
+#include "memory/keymap.h"
 #include "memory/meta.h"
-#include "plain/present.h"
 #include "memory/state.h"
+#include "plain/present.h"
+#include "sync/interrupted.h"
 
 #define BUCKETS 4096
 #define SPARED_MAX 64

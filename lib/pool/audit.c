@@ -11,10 +11,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "pool/pool.h"
-#include "sync/quiesce.h"
-#include "rdmalloc.h"
 #include "memory/state.h"
+#include "pool/pool.h"
+#include "rdmalloc.h"
+#include "sync/quiesce.h"
 
 /* Documentation/admin-guide/mm/pagemap.rst; bit 56 since Linux 4.2. */
 #define PAGEMAP_PRESENT (UINT64_C(1) << 63)

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdint.h>
 
-#include "sync/background.h"
-#include "heap/caches.h"
 #include "base/log.h"
-#include "sync/quiesce.h"
+#include "heap/caches.h"
 #include "memory/reserve.h"
+#include "sync/background.h"
+#include "sync/quiesce.h"
 #include "sync/workers.h"
 
 static bool grow_ahead(void);

@@ -5,15 +5,15 @@
 #include <time.h>
 
 #include "base/bits.h"
-#include "sync/fork_count.h"
-#include "memory/keymap.h"
-#include "slab/live.h"
-#include "pool/pool.h"
-#include "sync/quiesce.h"
-#include "memory/reserve.h"
 #include "base/size_class.h"
+#include "memory/keymap.h"
+#include "memory/reserve.h"
 #include "memory/state.h"
+#include "pool/pool.h"
 #include "pool/stats.h"
+#include "slab/live.h"
+#include "sync/fork_count.h"
+#include "sync/quiesce.h"
 
 #define CELL_SHIFT_MIN 16
 /* A cell is in one slab, and counts to 65,535. */

@@ -3,9 +3,8 @@
 #define RDM_POOL_H
 
 /*
- * Pools: their life, their rails, their growth. A pool owns one set of slabs
- * and one arena; the list of pools belongs to the quiesce lock. Blocks are
- * malloc.c's business, which calls rdm_pool_grow when the arena has no room.
+ * What a pool is, and which there are. A pool owns one set of slabs and one arena.
+ * The list belongs to the quiesce lock; fork handlers, which hold it, read it, too.
  */
 
 #include <stdatomic.h>
@@ -52,18 +51,9 @@ static inline unsigned rdm_pool_generation(const struct rdm_pool *pool)
 	return atomic_load_explicit(&pool->generation, memory_order_acquire);
 }
 
-/*
- * Makes room for `want`, unless somebody did since `generation`: then the
- * caller just tries again, as the next attempt (from 0). 0, or -1 with errno.
- */
-int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
-		  unsigned attempt);
-
-/*
- * The process's one pool of plain memory, see prepare.h, made by the first call.
- * RDM_FORK_DEFAULT: it is heritable. NULL with errno.
- */
-struct rdm_pool *rdm_pool_create_plain(const char *name, enum rdm_fork_policy fork);
+/* A pool that is ready is one of the process's; one that ends is none any more. */
+void rdm_pools_add(struct rdm_pool *pool);
+void rdm_pools_remove(struct rdm_pool *pool);
 
 /* Calls for every pool; under the quiesce lock. */
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool));

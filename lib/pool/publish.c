@@ -16,8 +16,8 @@
 #include "base/kernel.h"
 #include "base/log.h"
 #include "pool/picture.h"
-#include "sync/quiesce.h"
 #include "rdmalloc.h"
+#include "sync/quiesce.h"
 #include "sync/workers.h"
 
 #ifndef F_SEAL_FUTURE_WRITE

@@ -5,8 +5,8 @@
 
 #include "base/log.h"
 #include "pool/pool.h"
-#include "sync/quiesce.h"
 #include "rdmalloc.h"
+#include "sync/quiesce.h"
 
 /*
  * A description is a header and `count` regions, sorted by address; every

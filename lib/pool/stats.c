@@ -3,12 +3,12 @@
 
 #include <errno.h>
 
-#include "heap/caches.h"
-#include "sync/fork_count.h"
-#include "slab/live.h"
 #include "base/log.h"
-#include "sync/quiesce.h"
+#include "heap/caches.h"
 #include "memory/state.h"
+#include "slab/live.h"
+#include "sync/fork_count.h"
+#include "sync/quiesce.h"
 
 static void count_slabs(struct rdm_slab_set *set, struct rdm_stats *stats)
 {

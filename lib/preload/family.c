@@ -13,19 +13,19 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "api/create.h"
 #include "base/conf.h"
-#include "plain/discard.h"
-#include "sync/interrupted.h"
 #include "base/log.h"
+#include "base/size_class.h"
+#include "memory/reserve.h"
+#include "plain/discard.h"
 #include "plain/pins.h"
-#include "pool/pool.h"
 #include "preload/next.h"
 #include "preload/preload.h"
 #include "preload/report.h"
-#include "sync/quiesce.h"
 #include "rdmalloc.h"
-#include "memory/reserve.h"
-#include "base/size_class.h"
+#include "sync/interrupted.h"
+#include "sync/quiesce.h"
 
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
 

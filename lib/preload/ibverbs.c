@@ -11,10 +11,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "memory/reserve.h"
 #include "plain/pins.h"
 #include "preload/preload.h"
 #include "preload/reuse.h"
-#include "memory/reserve.h"
 
 #undef ibv_reg_mr
 #undef ibv_reg_mr_iova

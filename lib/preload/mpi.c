@@ -12,9 +12,9 @@
 
 #include "base/conf.h"
 #include "base/log.h"
+#include "memory/reserve.h"
 #include "preload/preload.h"
 #include "rdmalloc.h"
-#include "memory/reserve.h"
 
 int MPI_Alloc_mem(intptr_t size, void *info, void *baseptr);
 int MPI_Free_mem(void *base);

@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
-#include "fork/fork.h"
 #include "base/log.h"
+#include "fork/fork.h"
+#include "memory/reserve.h"
 #include "plain/pins.h"
 #include "preload/preload.h"
-#include "memory/reserve.h"
 
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 

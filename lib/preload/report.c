@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "base/conf.h"
-#include "sync/fork_count.h"
 #include "base/log.h"
 #include "plain/pins.h"
+#include "sync/fork_count.h"
 
 /* Where programs have no descriptors. */
 #define DESCRIPTOR 500

@@ -9,8 +9,8 @@
 #include <sys/resource.h>
 
 #include "base/conf.h"
-#include "memory/keymap.h"
 #include "base/log.h"
+#include "memory/keymap.h"
 #include "memory/meta.h"
 #include "slab/slab.h"
 

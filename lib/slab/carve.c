@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdint.h>
 
-#include "sync/background.h"
 #include "base/bits.h"
-#include "plain/discard.h"
-#include "sync/interrupted.h"
 #include "memory/keymap.h"
 #include "memory/reserve.h"
-#include "slab/slab.h"
 #include "memory/state.h"
+#include "plain/discard.h"
+#include "slab/slab.h"
+#include "sync/background.h"
+#include "sync/interrupted.h"
 
 /* How far an uncarved run looks for its free neighbours, in pages. */
 #define REACH 128

@@ -6,14 +6,14 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "slab/fill.h"
+#include "base/log.h"
 #include "memory/keymap.h"
 #include "memory/keys.h"
-#include "base/log.h"
 #include "memory/meta.h"
-#include "plain/pins.h"
 #include "memory/reserve.h"
 #include "memory/state.h"
+#include "plain/pins.h"
+#include "slab/fill.h"
 
 int rdm_slabs_open_reserve(bool heritable)
 {

@@ -19,8 +19,8 @@
 
 #include "memory/prepare.h"
 #include "memory/rail.h"
-#include "rdmalloc.h"
 #include "memory/reserve.h"
+#include "rdmalloc.h"
 #include "slab/slab_index.h"
 #include "slab/watermark.h"
 

@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "slab/slab.h"
 #include "memory/state.h"
+#include "slab/slab.h"
 #include "sync/workers.h"
 
 static _Atomic uint64_t turns;

@@ -5,8 +5,8 @@
 #include <pthread.h>
 
 #include "base/ablate.h"
-#include "sync/interrupted.h"
 #include "base/log.h"
+#include "sync/interrupted.h"
 
 /* Held by the one who gets the lock next: a mutex alone goes to who asks last. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
