@@ -30,14 +30,18 @@ LIB_SOURCES = \
 	lib/heap/arena.c \
 	lib/heap/arena.h \
 	lib/heap/arena_config.h \
+	lib/heap/cache.c \
+	lib/heap/cache.h \
 	lib/heap/caches.c \
 	lib/heap/caches.h \
 	lib/heap/depot.c \
 	lib/heap/depot.h \
-	lib/heap/magazine.c \
+	lib/heap/heap.h \
 	lib/heap/magazine.h \
-	lib/heap/static_tls.c \
-	lib/heap/static_tls.h \
+	lib/heap/tls.c \
+	lib/heap/tls.h \
+	lib/heap/trade.c \
+	lib/heap/trade.h \
 	lib/slab/carve.c \
 	lib/slab/fill.c \
 	lib/slab/fill.h \

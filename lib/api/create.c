@@ -2,6 +2,7 @@
 #include "api/create.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,15 +83,19 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 	if (pool->limit && pool->limit < least)
 		return bad_field("limit is smaller than a huge page");
 	snprintf(pool->name, sizeof(pool->name), "%s", config->name ? config->name : "unnamed");
+	pool->heap.kept_max = SIZE_MAX;
 	return true;
 }
 
 /* Addresses cost nothing, and one slab of them is one system call. */
 #define PLAIN_SLAB ((size_t)32 << 20)
+/* Larger blocks are given back at once, as malloc's are. */
+#define PLAIN_KEPT ((size_t)32 << 20)
 
 static void configure_plain(struct rdm_pool *pool, const char *name, enum rdm_fork_policy fork)
 {
 	pool->slab_size = PLAIN_SLAB;
+	pool->heap.kept_max = PLAIN_KEPT;
 	pool->slabs.kind = (struct rdm_memory_kind){
 		.backing = RDM_BACKING_ANON,
 		.pages = RDM_PAGES_BEST,
@@ -113,17 +118,17 @@ static int open_pool(struct rdm_pool *pool)
 		error = rdm_slabs_open_reserve(rdm_slabs_are_heritable(&pool->slabs));
 	if (error)
 		return error;
-	rdm_magazine_quicken(rdm_reserve_size());
-	rdm_slabs_init(&pool->slabs, pool);
-	error = rdm_arena_init(&pool->arena, &pool->slabs);
+	rdm_cache_quicken(rdm_reserve_size());
+	rdm_slabs_init(&pool->slabs, pool, &pool->heap);
+	error = rdm_arena_init(&pool->heap.arena, &pool->slabs);
 	if (error) {
 		rdm_log(RDM_LOG_ERROR,
 			"rdm_pool_create: jemalloc has no arena for one more pool (%s); 4,000 are possible",
 			strerror(error));
 		return ENOMEM;
 	}
-	rdm_depot_init(&pool->depot);
-	LIST_INIT(&pool->caches);
+	rdm_depot_init(&pool->heap.depot);
+	LIST_INIT(&pool->heap.caches);
 	rdm_pools_add(pool);
 	rdm_publish_start();
 	return 0;
@@ -185,9 +190,9 @@ static int return_everything(struct rdm_pool *pool)
 {
 	int error;
 
-	rdm_caches_forget(pool);
-	rdm_arena_reset(&pool->arena);
-	rdm_arena_purge(&pool->arena);
+	rdm_caches_forget(&pool->heap);
+	rdm_arena_reset(&pool->heap.arena);
+	rdm_arena_purge(&pool->heap.arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
 	error = rdm_slabs_trim(&pool->slabs, 0);
 	if (!error)
@@ -197,10 +202,10 @@ static int return_everything(struct rdm_pool *pool)
 
 void rdm_pool_end_inheritance(struct rdm_pool *pool)
 {
-	if (!atomic_load(&pool->inherited))
+	if (!atomic_load(&pool->heap.inherited))
 		return;
-	rdm_caches_adopt(pool);
-	atomic_store(&pool->inherited, false);
+	rdm_caches_adopt(&pool->heap);
+	atomic_store(&pool->heap.inherited, false);
 }
 
 int rdm_pool_destroy(rdm_pool *pool)
@@ -221,8 +226,8 @@ int rdm_pool_destroy(rdm_pool *pool)
 	error = return_everything(pool);
 	if (error)
 		return rdm_quiesce_leave(EBUSY);
-	rdm_arena_destroy(&pool->arena);
-	rdm_caches_close(pool);
+	rdm_arena_destroy(&pool->heap.arena);
+	rdm_caches_close(&pool->heap);
 	rdm_pools_remove(pool);
 	rdm_slabs_destroy(&pool->slabs);
 	rdm_meta_free(pool);

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/size_class.h"
 #include "heap/arena.h"
-#include "heap/magazine.h"
+#include "heap/trade.h"
 #include "memory/keymap.h"
 #include "memory/keys.h"
 #include "memory/state.h"
@@ -46,9 +46,9 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 		unsigned state;
 		void *block;
 
-		if (atomic_load_explicit(&pool->inherited, memory_order_relaxed))
+		if (atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed))
 			want = (struct rdm_want){ .size = 1, .align = align };
-		else if ((block = rdm_arena_alloc(&pool->arena, size, align, &state, &want))) {
+		else if ((block = rdm_arena_alloc(&pool->heap.arena, size, align, &state, &want))) {
 			rdm_state_set(block, state);
 			return block;
 		}
@@ -64,7 +64,7 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 
 static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 {
-	bool inherited = atomic_load_explicit(&pool->inherited, memory_order_relaxed);
+	bool inherited = atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed);
 	/* Up to a page, classes that are multiples of the alignment have it. */
 	size_t padded = ((size ? size : 1) + align - 1) & ~(align - 1);
 	void *block = NULL;
@@ -74,7 +74,7 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 		rdm_publish_resume();
 	if (!inherited && align <= (size_t)1 << rdm_state.page_shift) {
 		size = padded;
-		block = rdm_magazine_alloc(pool, rdm_class_of(size));
+		block = rdm_trade_alloc(&pool->heap, rdm_class_of(size));
 	}
 	if (block)
 		return begin(block, rdm_class_of(size));
@@ -102,7 +102,7 @@ __attribute__((always_inline)) static inline void *allocate_quickly(struct rdm_p
 	void *block;
 
 	if (__builtin_expect(class <= rdm_quick.classes, 1)) {
-		block = rdm_magazine_pop(pool, class);
+		block = rdm_cache_pop(&pool->heap, class);
 		if (__builtin_expect(block != NULL, 1))
 			return begin(block, class);
 	}
@@ -172,21 +172,21 @@ __attribute__((noreturn, cold)) static void die_of(const char *caller, const voi
 }
 
 /* For a block that has ended. */
-__attribute__((noinline)) static void give_back(struct rdm_pool *pool, void *ptr, size_t class)
+__attribute__((noinline)) static void give_back(struct rdm_heap *heap, void *ptr, size_t class)
 {
 	int saved = errno;
 
-	if (atomic_load(&pool->inherited))
+	if (atomic_load(&heap->inherited))
 		rdm_arena_free(ptr, (unsigned)class);
 	else
-		rdm_magazine_free(pool, (unsigned)class, ptr);
+		rdm_trade_free(heap, (unsigned)class, ptr);
 	errno = saved;
 }
 
-static inline void end(struct rdm_pool *pool, void *ptr, size_t class)
+static inline void end(struct rdm_heap *heap, void *ptr, size_t class)
 {
-	if (__builtin_expect(!rdm_magazine_push(pool, class, ptr), 0))
-		give_back(pool, ptr, class);
+	if (__builtin_expect(!rdm_cache_push(heap, class, ptr), 0))
+		give_back(heap, ptr, class);
 }
 
 /* With all checks, and any kind of block. */
@@ -204,7 +204,7 @@ __attribute__((noinline)) static void free_slowly(void *ptr)
 	if (state & RDM_STATE_DIRECT)
 		rdm_arena_free(ptr, state);
 	else
-		give_back(slab->pool, ptr, state);
+		give_back(slab->heap, ptr, state);
 	errno = saved;
 }
 
@@ -217,7 +217,7 @@ void rdm_free(void *ptr)
 		size_t state = rdm_state_take(ptr);
 
 		if (__builtin_expect((int8_t)state > 0, 1)) {
-			end(rdm_keymap_at_unit(unit)->pool, ptr, state);
+			end(rdm_keymap_at_unit(unit)->heap, ptr, state);
 			return;
 		}
 	}
@@ -245,7 +245,7 @@ void rdm_free_sized(void *ptr, size_t size)
 	size_t class = rdm_class_of_bytes(size);
 
 	if (__builtin_expect(unit < rdm_quick.units && rdm_state_end(ptr, class), 1)) {
-		end(rdm_keymap_at_unit(unit)->pool, ptr, class);
+		end(rdm_keymap_at_unit(unit)->heap, ptr, class);
 		return;
 	}
 	if (ptr)
@@ -318,7 +318,7 @@ void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
 		return allocate_checked(pool, size, RDM_UNIT, "rdm_realloc");
 	if (class == (state & ~(unsigned)RDM_STATE_DIRECT))
 		return ptr;
-	if (!atomic_load_explicit(&pool->inherited, memory_order_relaxed) &&
+	if (!atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed) &&
 	    resize(ptr, state, class))
 		return ptr;
 	return move(pool, ptr, rdm_state_block_size(state), size);
@@ -354,7 +354,7 @@ __attribute__((noinline)) static int key_slowly(const void *ptr, size_t rail, st
 
 	if (!slab || !key)
 		errno = EINVAL;
-	else if (atomic_load(&slab->pool->inherited))
+	else if (atomic_load(&slab->heap->inherited))
 		errno = ECHILD;
 	else if (rail >= RDM_RAILS_MAX || !(atomic_load(&slab->keyed) >> rail & 1))
 		errno = ENOENT;

@@ -49,7 +49,7 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 
 	if (error == ENOSPC)
 		rdm_log(RDM_LOG_ERROR, "pool %s has %d rails already", pool->name, RDM_RAILS_MAX);
-	if (!error && atomic_load(&pool->inherited))
+	if (!error && atomic_load(&pool->heap.inherited))
 		error = adopt(pool);
 	if (error) {
 		rdm_rail_close(rail, false);

@@ -34,7 +34,7 @@ static uint64_t now(void)
 
 static void lock_pool(struct rdm_pool *pool)
 {
-	rdm_depot_prefork(&pool->depot);
+	rdm_depot_prefork(&pool->heap.depot);
 	rdm_slabs_prefork(&pool->slabs);
 }
 
@@ -53,7 +53,7 @@ static void leave_pool_in_parent(struct rdm_pool *pool)
 	if (rdm_slabs_are_heritable(&pool->slabs))
 		rdm_pins_postfork_parent_set(&pool->slabs);
 	rdm_slabs_postfork(&pool->slabs);
-	rdm_depot_postfork(&pool->depot);
+	rdm_depot_postfork(&pool->heap.depot);
 }
 
 static void leave_pool_in_child(struct rdm_pool *pool)
@@ -62,14 +62,14 @@ static void leave_pool_in_child(struct rdm_pool *pool)
 	if (rdm_slabs_are_heritable(&pool->slabs)) {
 		rdm_pins_postfork_child_set(&pool->slabs);
 		rdm_slabs_postfork(&pool->slabs);
-		rdm_depot_postfork(&pool->depot);
+		rdm_depot_postfork(&pool->heap.depot);
 		return;
 	}
-	rdm_caches_postfork_child(pool);
-	atomic_store(&pool->inherited, true);
+	rdm_caches_postfork_child(&pool->heap);
+	atomic_store(&pool->heap.inherited, true);
 	pool->complained = false;
 	rdm_slabs_postfork(&pool->slabs);
-	rdm_depot_postfork(&pool->depot);
+	rdm_depot_postfork(&pool->heap.depot);
 }
 
 static void forget_rails(struct rdm_pool *pool)
@@ -81,7 +81,7 @@ static void forget_rails(struct rdm_pool *pool)
 static void forget_threads(struct rdm_pool *pool)
 {
 	if (rdm_slabs_are_heritable(&pool->slabs))
-		rdm_caches_bury(pool);
+		rdm_caches_bury(&pool->heap);
 }
 
 static void prefork(void)

@@ -13,30 +13,27 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "heap/arena.h"
+#include "heap/heap.h"
 #include "memory/meta.h"
-#include "pool/pool.h"
 #include "rdmalloc.h"
 #include "sync/interrupted.h"
 
-/* The caches of a thread, by its pools' slots. */
+/* The caches of a thread, by its heaps' slots. */
 struct rdm_thread {
 	struct rdm_cache **caches;
 	unsigned slots;
 };
 
-/* Stands for a cache where there is none; nothing is ever in it. */
-static struct rdm_cache no_cache = { .pool = RDM_NO_POOL };
 /* A thread that has none (yet), and must not make one now. */
 static struct rdm_thread outsider;
 
-__thread struct rdm_magazine_tls rdm_magazine_tls = { .hot = &no_cache };
-#define self (rdm_magazine_tls.self)
+#define self (rdm_tls.self)
 
-/* In a child: the thread that forked. It alone has what is in inherited pools' caches. */
+/* In a child: the thread that forked. It alone has what is in inherited heaps' caches. */
 static const struct rdm_thread *survivor;
 
 static pthread_key_t key;
-/* Guards the pools' lists of caches. Under it: depots only. */
+/* Guards the heaps' lists of caches. Under it: depots only. */
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 
 static struct rdm_thread *join_registry(void)
@@ -75,34 +72,34 @@ static bool make_slot(struct rdm_thread *thread, unsigned slot)
 	return true;
 }
 
-static void settle(struct rdm_cache *cache, struct rdm_pool *pool)
+static void settle(struct rdm_cache *cache, struct rdm_heap *heap)
 {
 	pthread_mutex_lock(&registry);
-	cache->home = pool;
-	LIST_INSERT_HEAD(&pool->caches, cache, link);
-	atomic_store_explicit(&cache->pool, pool, memory_order_release);
+	cache->home = heap;
+	LIST_INSERT_HEAD(&heap->caches, cache, link);
+	atomic_store_explicit(&cache->heap, heap, memory_order_release);
 	pthread_mutex_unlock(&registry);
 }
 
-struct rdm_cache *rdm_caches_of(struct rdm_pool *pool)
+struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 {
 	struct rdm_thread *thread = self ? self : join_registry();
 	struct rdm_cache *cache;
 
-	if (thread == &outsider || !make_slot(thread, pool->slot))
+	if (thread == &outsider || !make_slot(thread, heap->slot))
 		return NULL;
-	cache = thread->caches[pool->slot];
+	cache = thread->caches[heap->slot];
 	if (!cache) {
 		/* A CPU takes addresses that are a multiple of 4 KiB apart for one: see state.c. */
 		cache = rdm_meta_alloc_aligned(sizeof(*cache), 4096);
 		if (!cache)
 			return NULL;
 		cache->owner = thread;
-		thread->caches[pool->slot] = cache;
+		thread->caches[heap->slot] = cache;
 	}
-	if (!atomic_load_explicit(&cache->pool, memory_order_acquire))
-		settle(cache, pool);
-	rdm_magazine_tls.hot = cache;
+	if (!atomic_load_explicit(&cache->heap, memory_order_acquire))
+		settle(cache, heap);
+	rdm_tls.hot = cache;
 	return cache;
 }
 
@@ -111,7 +108,7 @@ static void leave_registry(void *arg)
 {
 	struct rdm_thread *thread = arg;
 
-	rdm_magazine_tls.hot = &no_cache;
+	rdm_tls.hot = &rdm_tls_no_cache;
 	self = &outsider;
 	for (unsigned i = 0; i < thread->slots; i++) {
 		struct rdm_cache *cache = thread->caches[i];
@@ -120,7 +117,7 @@ static void leave_registry(void *arg)
 			continue;
 		pthread_mutex_lock(&registry);
 		if (cache->home) {
-			rdm_magazine_flush(cache);
+			rdm_cache_flush(cache);
 			LIST_REMOVE(cache, link);
 		}
 		pthread_mutex_unlock(&registry);
@@ -139,7 +136,7 @@ int rdm_caches_open(void)
 {
 	/* Now it is quick: there is one thread. */
 	membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-	rdm_magazine_budget = rdm_conf()->magazine;
+	rdm_cache_budget = rdm_conf()->magazine;
 	return pthread_key_create(&key, leave_registry);
 }
 
@@ -169,55 +166,55 @@ static bool is_orphan(const struct rdm_cache *cache)
 }
 
 /*
- * Keeps every thread out of its cache of the pool. False: the others are not
- * to be touched. idle: nobody uses the pool, so they can be in any case.
+ * Keeps every thread out of its cache of the heap. False: the others are not
+ * to be touched. idle: nobody uses the heap, so they can be in any case.
  */
-static bool lock_caches(struct rdm_pool *pool, bool idle)
+static bool lock_caches(struct rdm_heap *heap, bool idle)
 {
 	struct rdm_cache *cache;
 	bool ordered;
 
 	pthread_mutex_lock(&registry);
-	LIST_FOREACH (cache, &pool->caches, link)
-		atomic_store(&cache->pool, RDM_NO_POOL);
+	LIST_FOREACH (cache, &heap->caches, link)
+		atomic_store(&cache->heap, RDM_NO_HEAP);
 	if (idle || rdm_ablated(RDM_ABLATE_WAIT))
 		return true;
 	ordered = order_all_threads();
-	LIST_FOREACH (cache, &pool->caches, link)
+	LIST_FOREACH (cache, &heap->caches, link)
 		while (ordered && !is_orphan(cache) &&
 		       atomic_load_explicit(&cache->busy, memory_order_acquire))
 			sched_yield();
 	return ordered;
 }
 
-static void unlock_caches(struct rdm_pool *pool)
+static void unlock_caches(struct rdm_heap *heap)
 {
 	struct rdm_cache *cache;
 
-	if (!atomic_load(&pool->inherited))
-		LIST_FOREACH (cache, &pool->caches, link)
-			atomic_store_explicit(&cache->pool, pool, memory_order_release);
+	if (!atomic_load(&heap->inherited))
+		LIST_FOREACH (cache, &heap->caches, link)
+			atomic_store_explicit(&cache->heap, heap, memory_order_release);
 	pthread_mutex_unlock(&registry);
 }
 
 /* Moves what the threads have to the depot. */
-static void flush_all(struct rdm_pool *pool, bool idle)
+static void flush_all(struct rdm_heap *heap, bool idle)
 {
-	bool all = lock_caches(pool, idle);
+	bool all = lock_caches(heap, idle);
 	struct rdm_cache *cache;
 
-	LIST_FOREACH (cache, &pool->caches, link)
+	LIST_FOREACH (cache, &heap->caches, link)
 		if ((all || cache->owner == self) && !is_orphan(cache))
-			rdm_magazine_flush(cache);
-	unlock_caches(pool);
+			rdm_cache_flush(cache);
+	unlock_caches(heap);
 }
 
-bool rdm_caches_drain_depot(struct rdm_pool *pool)
+bool rdm_caches_drain_depot(struct rdm_heap *heap)
 {
 	bool drained = false;
 
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++) {
-		struct rdm_magazine *list = rdm_depot_take_all(&pool->depot, c);
+		struct rdm_magazine *list = rdm_depot_take_all(&heap->depot, c);
 
 		for (const struct rdm_magazine *each = list; each; each = each->next)
 			for (size_t i = 0; i < each->count; i++)
@@ -228,25 +225,25 @@ bool rdm_caches_drain_depot(struct rdm_pool *pool)
 	return drained;
 }
 
-bool rdm_caches_drain(struct rdm_pool *pool)
+bool rdm_caches_drain(struct rdm_heap *heap)
 {
-	flush_all(pool, false);
-	return rdm_caches_drain_depot(pool);
+	flush_all(heap, false);
+	return rdm_caches_drain_depot(heap);
 }
 
 /* What they hold goes to the depot, unless their thread was in the midst of moving it. */
-static void bury(struct rdm_pool *pool, const struct rdm_thread *except, bool inherited)
+static void bury(struct rdm_heap *heap, const struct rdm_thread *except, bool inherited)
 {
 	struct rdm_cache *cache, *next;
 	struct rdm_caches buried = LIST_HEAD_INITIALIZER(buried);
 
 	pthread_mutex_lock(&registry);
-	for (cache = LIST_FIRST(&pool->caches); cache; cache = next) {
+	for (cache = LIST_FIRST(&heap->caches); cache; cache = next) {
 		next = LIST_NEXT(cache, link);
-		if (cache->owner == except || atomic_load(&pool->inherited) != inherited)
+		if (cache->owner == except || atomic_load(&heap->inherited) != inherited)
 			continue;
 		if (!atomic_load(&cache->busy))
-			rdm_magazine_flush(cache);
+			rdm_cache_flush(cache);
 		LIST_REMOVE(cache, link);
 		LIST_INSERT_HEAD(&buried, cache, link);
 	}
@@ -257,60 +254,60 @@ static void bury(struct rdm_pool *pool, const struct rdm_thread *except, bool in
 	}
 }
 
-static void bury_orphans(struct rdm_pool *pool)
+static void bury_orphans(struct rdm_heap *heap)
 {
-	bury(pool, survivor, true);
+	bury(heap, survivor, true);
 }
 
-void rdm_caches_bury(struct rdm_pool *pool)
+void rdm_caches_bury(struct rdm_heap *heap)
 {
-	bury(pool, self, false);
+	bury(heap, self, false);
 }
 
-void rdm_caches_forget(struct rdm_pool *pool)
+void rdm_caches_forget(struct rdm_heap *heap)
 {
-	bury_orphans(pool);
-	flush_all(pool, true);
+	bury_orphans(heap);
+	flush_all(heap, true);
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
-		rdm_magazines_free(rdm_depot_take_all(&pool->depot, c));
+		rdm_magazines_free(rdm_depot_take_all(&heap->depot, c));
 }
 
-void rdm_caches_close(struct rdm_pool *pool)
+void rdm_caches_close(struct rdm_heap *heap)
 {
 	struct rdm_cache *cache;
 
 	pthread_mutex_lock(&registry);
-	while ((cache = LIST_FIRST(&pool->caches))) {
-		rdm_magazine_flush(cache);
+	while ((cache = LIST_FIRST(&heap->caches))) {
+		rdm_cache_flush(cache);
 		LIST_REMOVE(cache, link);
 		cache->home = NULL;
-		atomic_store_explicit(&cache->pool, NULL, memory_order_release);
+		atomic_store_explicit(&cache->heap, NULL, memory_order_release);
 	}
 	pthread_mutex_unlock(&registry);
-	rdm_depot_destroy(&pool->depot);
+	rdm_depot_destroy(&heap->depot);
 }
 
-void rdm_caches_adopt(struct rdm_pool *pool)
+void rdm_caches_adopt(struct rdm_heap *heap)
 {
 	struct rdm_cache *cache;
 
-	bury_orphans(pool);
+	bury_orphans(heap);
 	pthread_mutex_lock(&registry);
-	LIST_FOREACH (cache, &pool->caches, link)
-		atomic_store_explicit(&cache->pool, pool, memory_order_release);
+	LIST_FOREACH (cache, &heap->caches, link)
+		atomic_store_explicit(&cache->heap, heap, memory_order_release);
 	pthread_mutex_unlock(&registry);
 }
 
-size_t rdm_caches_bytes(struct rdm_pool *pool)
+size_t rdm_caches_bytes(struct rdm_heap *heap)
 {
-	bool all = lock_caches(pool, false);
+	bool all = lock_caches(heap, false);
 	const struct rdm_cache *cache;
 	size_t bytes = 0;
 
-	LIST_FOREACH (cache, &pool->caches, link)
+	LIST_FOREACH (cache, &heap->caches, link)
 		if ((all || cache->owner == self) && !is_orphan(cache))
-			bytes += rdm_magazine_bytes(cache);
-	unlock_caches(pool);
+			bytes += rdm_cache_bytes(cache);
+	unlock_caches(heap);
 	return bytes;
 }
 
@@ -327,7 +324,7 @@ void rdm_thread_flush(void)
 			continue;
 		pthread_mutex_lock(&registry);
 		if (cache->home)
-			rdm_magazine_flush(cache);
+			rdm_cache_flush(cache);
 		pthread_mutex_unlock(&registry);
 	}
 }
@@ -345,12 +342,12 @@ void rdm_caches_postfork(void)
 		pthread_mutex_unlock(&registry);
 }
 
-void rdm_caches_postfork_child(struct rdm_pool *pool)
+void rdm_caches_postfork_child(struct rdm_heap *heap)
 {
 	const struct rdm_thread *thread = self;
 
 	survivor = thread;
 	/* The others' caches are left alone: fork() should not copy their pages. */
-	if (thread && pool->slot < thread->slots && thread->caches[pool->slot])
-		atomic_store(&thread->caches[pool->slot]->pool, RDM_NO_POOL);
+	if (thread && heap->slot < thread->slots && thread->caches[heap->slot])
+		atomic_store(&thread->caches[heap->slot]->heap, RDM_NO_HEAP);
 }

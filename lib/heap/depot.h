@@ -18,14 +18,7 @@
 #include <stdint.h>
 
 #include "base/size_class.h"
-
-#define RDM_MAGAZINE_BLOCKS 254 /* 2 KiB in all */
-
-struct rdm_magazine {
-	struct rdm_magazine *next;
-	size_t count; /* of blocks, while no thread has it loaded */
-	void *blocks[RDM_MAGAZINE_BLOCKS];
-};
+#include "heap/magazine.h"
 
 struct rdm_depot {
 	pthread_mutex_t lock;

@@ -192,7 +192,7 @@ int rdm_pool_audit(rdm_pool *pool, struct rdm_audit *audit)
 		return -1;
 	*audit = (struct rdm_audit){ .size = sizeof(*audit) };
 	/* The pages are the parent's, which is who should look. */
-	if (atomic_load(&pool->inherited))
+	if (atomic_load(&pool->heap.inherited))
 		return rdm_quiesce_leave(ECHILD);
 	return rdm_quiesce_leave(audit_pool(pool, audit));
 }

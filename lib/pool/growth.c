@@ -121,9 +121,9 @@ static bool trim_idle(struct rdm_pool *pool)
 static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, bool patient,
 			   int error)
 {
-	bool drained = rdm_caches_drain(pool) && patient;
+	bool drained = rdm_caches_drain(&pool->heap) && patient;
 
-	rdm_arena_purge(&pool->arena);
+	rdm_arena_purge(&pool->heap.arena);
 	if (drained || rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
 	/* Empty slabs count towards the limit, and use up what there is of addresses, memory, pins. */
@@ -136,12 +136,12 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	bool drained;
 	int error = 0;
 
-	if (atomic_load(&pool->inherited))
+	if (atomic_load(&pool->heap.inherited))
 		return refuse_inherited(pool);
 	if (generation != rdm_pool_generation(pool))
 		return 0;
-	drained = rdm_caches_drain_depot(pool) && patient;
-	rdm_arena_purge(&pool->arena);
+	drained = rdm_caches_drain_depot(&pool->heap) && patient;
+	rdm_arena_purge(&pool->heap.arena);
 	if (drained || rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
 	if (want->size <= pool->slab_size)
@@ -171,7 +171,7 @@ static struct rdm_pool *find_waiting(void)
 	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next) {
 		uint64_t turn = rdm_watermark_turn(&pool->slabs);
 
-		if (turn && turn < least && !atomic_load(&pool->inherited)) {
+		if (turn && turn < least && !atomic_load(&pool->heap.inherited)) {
 			least = turn;
 			first = pool;
 		}
@@ -190,8 +190,8 @@ static bool grow_ahead(void)
 		return false;
 	set = &pool->slabs;
 	if (rdm_watermark_is_new(set)) {
-		rdm_caches_drain_depot(pool);
-		rdm_arena_purge(&pool->arena);
+		rdm_caches_drain_depot(&pool->heap);
+		rdm_arena_purge(&pool->heap.arena);
 		/* With less than a slab more it would be asked again too soon. */
 		more = pool->slab_size;
 	}
@@ -252,7 +252,7 @@ static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
 {
 	int error;
 
-	if (atomic_load(&pool->inherited))
+	if (atomic_load(&pool->heap.inherited))
 		return refuse_inherited(pool);
 	if (bytes > rdm_reserve_size()) {
 		rdm_log(RDM_LOG_ERROR,
@@ -300,10 +300,10 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 
 	if (!rdm_pool_check(pool, "rdm_pool_trim") || !rdm_quiesce_enter("rdm_pool_trim"))
 		return -1;
-	if (atomic_load(&pool->inherited))
+	if (atomic_load(&pool->heap.inherited))
 		return rdm_quiesce_leave(refuse_inherited(pool));
-	rdm_caches_drain(pool);
-	rdm_arena_purge(&pool->arena);
+	rdm_caches_drain(&pool->heap);
+	rdm_arena_purge(&pool->heap.arena);
 	error = rdm_slabs_trim(&pool->slabs, keep);
 	rdm_growth_changed(pool);
 	return rdm_quiesce_leave(error ? EBUSY : 0);

@@ -216,7 +216,7 @@ static void describe(struct rdm_page_pool *drawn, struct rdm_pool *pool)
 		drawn->audit_pages = pool->audited.pages;
 		drawn->audit_violations = pool->audited.violations;
 	}
-	rdm_depot_count(&pool->depot, &drawn->refills, &drawn->refills_served);
+	rdm_depot_count(&pool->heap.depot, &drawn->refills, &drawn->refills_served);
 	copy_text(drawn->name, pool->name, sizeof(drawn->name));
 	for (int i = 0; i < RDM_RAILS_MAX; i++)
 		if (set->rails[i].used)
@@ -230,7 +230,7 @@ static struct rdm_pool *find_pool(unsigned slot)
 	struct rdm_pool *found = NULL;
 
 	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next)
-		if (pool->slot >= slot && (!found || pool->slot < found->slot))
+		if (pool->heap.slot >= slot && (!found || pool->heap.slot < found->heap.slot))
 			found = pool;
 	return found;
 }
@@ -271,7 +271,7 @@ static void draw_pool(struct rdm_picture *picture, struct rdm_pool *pool)
 {
 	struct rdm_page_header *header = &picture->header;
 	const struct rdm_page_header before = *header;
-	unsigned slot = pool->slot;
+	unsigned slot = pool->heap.slot;
 	size_t granule = 0;
 
 	if (header->pools == RDM_PAGE_POOLS) {
@@ -301,7 +301,7 @@ void rdm_picture_draw(struct rdm_picture *picture)
 		pool = find_pool(slot);
 		if (pool) {
 			/* Before it is drawn: it may go meanwhile. */
-			slot = pool->slot + 1;
+			slot = pool->heap.slot + 1;
 			draw_pool(picture, pool);
 		}
 		rdm_quiesce_leave(0);

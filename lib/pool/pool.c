@@ -25,8 +25,8 @@ bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 
 void rdm_pools_add(struct rdm_pool *pool)
 {
-	pool->slot = (unsigned)rdm_bits_next(slots, POOLS_MAX, 0, false);
-	rdm_bits_assign(slots, pool->slot, 1, true);
+	pool->heap.slot = (unsigned)rdm_bits_next(slots, POOLS_MAX, 0, false);
+	rdm_bits_assign(slots, pool->heap.slot, 1, true);
 	pool->next = pools;
 	pools = pool;
 	atomic_store(&pool->magic, MAGIC);
@@ -39,7 +39,7 @@ void rdm_pools_remove(struct rdm_pool *pool)
 	while (*link != pool)
 		link = &(*link)->next;
 	*link = pool->next;
-	rdm_bits_assign(slots, pool->slot, 1, false);
+	rdm_bits_assign(slots, pool->heap.slot, 1, false);
 	atomic_store(&pool->magic, 0);
 }
 

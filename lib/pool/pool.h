@@ -12,28 +12,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "heap/arena.h"
-#include "heap/depot.h"
-#include "heap/magazine.h"
+#include "heap/heap.h"
 #include "rdmalloc.h"
 #include "slab/slab.h"
 
 #define RDM_POOL_NAME_BYTES 32
 
 struct rdm_pool {
+	struct rdm_heap heap; /* first: a heap's address is its pool's */
 	_Atomic uint64_t magic;
 	struct rdm_pool *next;
 	char name[RDM_POOL_NAME_BYTES];
 	size_t slab_size;
 	size_t limit;
 	struct rdm_slab_set slabs;
-	struct rdm_arena arena;
-	struct rdm_depot depot;
-	struct rdm_caches caches;    /* of its threads; magazine.c's */
-	unsigned slot;               /* no other pool has this number */
 	_Atomic unsigned generation; /* goes up when there is new room */
 	unsigned regions;            /* goes up when slabs come and go; under the quiesce lock */
-	_Atomic bool inherited;
 	uint64_t background_growths; /* slabs made ahead of need; under the quiesce lock */
 	bool complained; /* that it cannot grow, since it last did; under the quiesce lock */
 	struct {

@@ -85,7 +85,7 @@ ssize_t rdm_regions_export(rdm_pool *pool, int rail, void *buffer, size_t capaci
 
 	if (!rdm_pool_check(pool, "rdm_regions_export") || !rdm_quiesce_enter("rdm_regions_export"))
 		return -1;
-	if (atomic_load(&pool->inherited))
+	if (atomic_load(&pool->heap.inherited))
 		error = ECHILD;
 	else if (rail < 0 || rail >= RDM_RAILS_MAX || !pool->slabs.rails[rail].used)
 		error = ENOENT;

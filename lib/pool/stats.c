@@ -36,12 +36,12 @@ void rdm_stats_read(struct rdm_pool *pool, struct rdm_stats *stats)
 		.background_growths = pool->background_growths,
 		.forks = rdm_fork_count(),
 		.last_fork_ns = rdm_fork_last_ns(),
-		.inherited = atomic_load(&pool->inherited),
+		.inherited = atomic_load(&pool->heap.inherited),
 	};
 	for (int i = 0; i < RDM_RAILS_MAX; i++)
 		stats->rails += set->rails[i].used;
-	stats->magazine_bytes = rdm_caches_bytes(pool);
-	stats->depot_bytes = rdm_depot_bytes(&pool->depot);
+	stats->magazine_bytes = rdm_caches_bytes(&pool->heap);
+	stats->depot_bytes = rdm_depot_bytes(&pool->heap.depot);
 	count_slabs(set, stats);
 }
 

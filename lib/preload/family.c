@@ -108,7 +108,7 @@ static bool is_ours(const void *ptr)
 /* The child of a pool that is no heritage has only the next malloc. */
 static bool is_closed(const rdm_pool *pool)
 {
-	return atomic_load_explicit(&pool->inherited, memory_order_relaxed);
+	return atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed);
 }
 
 static void count(const void *block, size_t size)

@@ -43,9 +43,10 @@ int rdm_slabs_open_reserve(bool heritable)
 	return error;
 }
 
-void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool)
+void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_heap *heap)
 {
 	set->pool = pool;
+	set->heap = heap;
 	pthread_mutex_init(&set->lock, NULL);
 	TAILQ_INIT(&set->slabs);
 }
@@ -208,7 +209,7 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 		return NULL;
 	}
 	slab->set = set;
-	slab->pool = set->pool;
+	slab->heap = set->heap;
 	slab->length = length;
 	slab->pages = slab->free_pages = pages;
 	return slab;

@@ -24,6 +24,7 @@
 #include "slab/slab_index.h"
 #include "slab/watermark.h"
 
+struct rdm_heap;
 struct rdm_pool;
 
 #define RDM_CACHE_LINE 64
@@ -31,7 +32,7 @@ struct rdm_pool;
 struct rdm_slab {
 	/* What free() reads is one line, written with the slab's life only. */
 	_Alignas(RDM_CACHE_LINE) struct rdm_slab_set *set;
-	struct rdm_pool *pool;
+	struct rdm_heap *heap; /* that its blocks come from and go to */
 	char *base;
 	size_t length;
 	size_t pages;
@@ -54,6 +55,7 @@ static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
 
 struct rdm_slab_set {
 	struct rdm_pool *pool;
+	struct rdm_heap *heap;
 	struct rdm_memory_kind kind;
 	enum rdm_fork_policy fork;
 	pthread_mutex_t lock;
@@ -87,7 +89,7 @@ static inline bool rdm_slabs_are_heritable(const struct rdm_slab_set *set)
 	return set->kind.heritable;
 }
 
-void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool);
+void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_heap *heap);
 /* There are no slabs left. */
 void rdm_slabs_destroy(struct rdm_slab_set *set);
 

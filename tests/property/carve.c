@@ -261,7 +261,7 @@ int main(void)
 	T_CHECK(!rdm_slabs_open_reserve(false));
 	set.kind.pages = RDM_PAGES_BASE;
 	set.kind.node = -1;
-	rdm_slabs_init(&set, NULL);
+	rdm_slabs_init(&set, NULL, NULL);
 	play(t_quick() ? 20000 : 100000);
 	forget();
 	trim();

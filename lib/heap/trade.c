@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "heap/magazine.h"
+#include "heap/trade.h"
 
 #include <string.h>
 
 #include "base/clock.h"
 #include "heap/arena.h"
 #include "heap/caches.h"
-#include "pool/pool.h"
+#include "heap/heap.h"
 
 /* What a class may have at first, if a block is not larger. */
 #define FIRST_BYTES ((size_t)16 << 10)
@@ -16,27 +16,8 @@
 /* So many trades that came sooner than that are not by chance. */
 #define TRADES 8
 
-/* Larger blocks of plain memory are given back at once, as malloc's are. */
-#define MOST_KEPT ((size_t)32 << 20)
-
 /* What a thread takes from the depot to the arena at a time. */
 #define WEEDS 32
-
-size_t rdm_magazine_budget;
-struct rdm_quick rdm_quick;
-
-void rdm_magazine_quicken(size_t reserve)
-{
-	if (rdm_quick.units || !rdm_static_tls_open())
-		return;
-	rdm_quick =
-		(struct rdm_quick){ .classes = RDM_CLASS_MAX, .units = reserve >> RDM_UNIT_SHIFT };
-}
-
-static size_t allowance(const struct rdm_stack *stack)
-{
-	return (size_t)(stack->ceiling - stack->floor);
-}
 
 static void load(struct rdm_stack *stack, struct rdm_magazine *magazine, size_t blocks)
 {
@@ -44,21 +25,6 @@ static void load(struct rdm_stack *stack, struct rdm_magazine *magazine, size_t 
 	stack->ceiling = magazine->blocks + blocks;
 	atomic_store_explicit(&stack->top, magazine->blocks + magazine->count,
 			      memory_order_relaxed);
-}
-
-/* The magazine of a stack that has one. The stack has none, then. */
-static struct rdm_magazine *unload(struct rdm_cache *cache, unsigned class)
-{
-	struct rdm_stack *stack = &cache->stacks[class];
-	void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
-	struct rdm_magazine *magazine;
-
-	magazine = (void *)((char *)stack->floor - offsetof(struct rdm_magazine, blocks));
-	magazine->count = (size_t)(top - stack->floor);
-	cache->bytes -= allowance(stack) * rdm_class_size(class);
-	stack->floor = stack->ceiling = NULL;
-	atomic_store_explicit(&stack->top, NULL, memory_order_relaxed);
-	return magazine;
 }
 
 /* What has to be done after leave. */
@@ -89,7 +55,7 @@ static void evict(struct rdm_cache *cache, unsigned class, bool any, struct chor
 		return;
 	if (any || stack->seen == top) {
 		chores->evicted_class = cache->hand;
-		chores->evicted = unload(cache, cache->hand);
+		chores->evicted = rdm_cache_unload(cache, cache->hand);
 	}
 	stack->seen = top;
 }
@@ -114,7 +80,7 @@ static bool grow(struct rdm_cache *cache, unsigned class)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 	size_t size = rdm_class_size(class);
-	size_t more = allowance(stack), room = rdm_magazine_budget - cache->bytes;
+	size_t more = rdm_stack_allowance(stack), room = rdm_cache_budget - cache->bytes;
 
 	if (more == RDM_MAGAZINE_BLOCKS || room < size || !trades_often(cache, class))
 		return false;
@@ -140,59 +106,59 @@ static void spill(struct rdm_stack *stack, struct chores *chores)
 	chores->count = half;
 }
 
-static struct rdm_cache *cache_of(struct rdm_pool *pool)
+static struct rdm_cache *cache_of(struct rdm_heap *heap)
 {
-	struct rdm_cache *hot = rdm_quick.units ? rdm_cache_hot() : rdm_magazine_tls.hot;
+	struct rdm_cache *hot = rdm_quick.units ? rdm_tls_hot() : rdm_tls.hot;
 
-	/* Not its home: that is the registry's, and its pool may be on its way out. */
-	if (atomic_load_explicit(&hot->pool, memory_order_acquire) == pool)
+	/* Not its home: that is the registry's, and its heap may be on its way out. */
+	if (atomic_load_explicit(&hot->heap, memory_order_acquire) == heap)
 		return hot;
-	return rdm_caches_of(pool);
+	return rdm_caches_of(heap);
 }
 
 /* For blocks that no cache takes. */
-static void put_back(struct rdm_pool *pool, unsigned class, void **blocks, size_t count)
+static void put_back(struct rdm_heap *heap, unsigned class, void **blocks, size_t count)
 {
-	size_t put = rdm_depot_put(&pool->depot, class, blocks, count);
+	size_t put = rdm_depot_put(&heap->depot, class, blocks, count);
 
 	for (; put < count; put++)
 		rdm_arena_free(blocks[put], class);
 }
 
 /* What nobody wants of the depot goes to the arena, a little at a time. */
-static void weed(struct rdm_pool *pool)
+static void weed(struct rdm_heap *heap)
 {
 	void *blocks[WEEDS];
 	unsigned class;
-	size_t count = rdm_depot_weed(&pool->depot, &class, blocks, WEEDS);
+	size_t count = rdm_depot_weed(&heap->depot, &class, blocks, WEEDS);
 
 	if (count)
-		rdm_arena_return(&pool->arena, class, blocks, count);
+		rdm_arena_return(&heap->arena, class, blocks, count);
 }
 
-static void do_chores(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class,
+static void do_chores(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class,
 		      struct chores *chores)
 {
 	if (chores->evicted)
-		rdm_depot_give(&pool->depot, chores->evicted_class, chores->evicted);
+		rdm_depot_give(&heap->depot, chores->evicted_class, chores->evicted);
 	if (chores->full)
-		rdm_depot_give(&pool->depot, class, chores->full);
+		rdm_depot_give(&heap->depot, class, chores->full);
 	if (chores->count)
-		put_back(pool, class, chores->blocks, chores->count);
+		put_back(heap, class, chores->blocks, chores->count);
 	/* To look at the clock is dear beside the rest. */
 	if (!(++cache->chores % 8))
-		weed(pool);
+		weed(heap);
 }
 
 /* Loads a magazine for so many blocks, others give way for it. False: locked, or loaded already. */
-static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class,
+static bool load_in_turn(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class,
 			 struct rdm_magazine *magazine, size_t blocks)
 {
 	size_t bytes = blocks * rdm_class_size(class);
 
 	for (unsigned tried = 0;; tried++) {
-		bool entered = rdm_cache_enter(cache, pool) && !cache->stacks[class].floor;
-		bool has_room = entered && cache->bytes + bytes <= rdm_magazine_budget;
+		bool entered = rdm_cache_enter(cache, heap) && !cache->stacks[class].floor;
+		bool has_room = entered && cache->bytes + bytes <= rdm_cache_budget;
 		struct chores chores;
 
 		no_chores(&chores);
@@ -203,7 +169,7 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigne
 			evict(cache, class, tried >= RDM_CLASS_MAX, &chores);
 		}
 		rdm_cache_leave(cache);
-		do_chores(cache, pool, class, &chores);
+		do_chores(cache, heap, class, &chores);
 		if (has_room || !entered)
 			return has_room;
 	}
@@ -213,39 +179,39 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_pool *pool, unsigne
 static size_t first_allowance(struct rdm_cache *cache, unsigned class)
 {
 	size_t size = rdm_class_size(class);
-	size_t most = rdm_magazine_budget < FIRST_BYTES ? rdm_magazine_budget : FIRST_BYTES;
+	size_t most = rdm_cache_budget < FIRST_BYTES ? rdm_cache_budget : FIRST_BYTES;
 	bool often = trades_often(cache, class);
-	size_t blocks = size > most ? size <= rdm_magazine_budget && often : most / size;
+	size_t blocks = size > most ? size <= rdm_cache_budget && often : most / size;
 
 	return blocks < RDM_MAGAZINE_BLOCKS ? blocks : RDM_MAGAZINE_BLOCKS;
 }
 
 /* Gives a class a magazine for so many blocks. */
-static bool equip(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class, size_t blocks)
+static bool equip(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class, size_t blocks)
 {
-	struct rdm_magazine *magazine = blocks ? rdm_depot_take_empty(&pool->depot) : NULL;
+	struct rdm_magazine *magazine = blocks ? rdm_depot_take_empty(&heap->depot) : NULL;
 
 	if (!magazine)
 		return false;
-	if (load_in_turn(cache, pool, class, magazine, blocks))
+	if (load_in_turn(cache, heap, class, magazine, blocks))
 		return true;
-	rdm_depot_give(&pool->depot, class, magazine);
+	rdm_depot_give(&heap->depot, class, magazine);
 	return false;
 }
 
 /* Pops a block, or says how many to ask the depot for; 0: the class has no magazine. */
-static void *pop_or_ask(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class,
+static void *pop_or_ask(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class,
 			size_t *wanted)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 	void *block = NULL;
 
 	*wanted = 0;
-	if (rdm_cache_enter(cache, pool) && stack->floor) {
+	if (rdm_cache_enter(cache, heap) && stack->floor) {
 		block = rdm_stack_pop(stack);
 		if (!block) {
 			grow(cache, class);
-			*wanted = allowance(stack);
+			*wanted = rdm_stack_allowance(stack);
 			/* Half a stack leaves room for frees; whole magazines change hands easily. */
 			if (*wanted < RDM_MAGAZINE_BLOCKS)
 				*wanted = (*wanted + 1) / 2;
@@ -256,13 +222,13 @@ static void *pop_or_ask(struct rdm_cache *cache, struct rdm_pool *pool, unsigned
 }
 
 /* Puts blocks on a stack; how many it has taken. */
-static size_t stock(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class, void **blocks,
+static size_t stock(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class, void **blocks,
 		    size_t count)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 	size_t taken = 0;
 
-	if (rdm_cache_enter(cache, pool) && stack->floor) {
+	if (rdm_cache_enter(cache, heap) && stack->floor) {
 		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
 		size_t room = (size_t)(stack->ceiling - top);
 
@@ -275,16 +241,16 @@ static size_t stock(struct rdm_cache *cache, struct rdm_pool *pool, unsigned cla
 }
 
 /* Puts a magazine of the depot in place of an empty one, and pops a block. */
-static void *reload(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class)
+static void *reload(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class)
 {
-	struct rdm_magazine *magazine = rdm_depot_take_magazine(&pool->depot, class);
+	struct rdm_magazine *magazine = rdm_depot_take_magazine(&heap->depot, class);
 	struct rdm_stack *stack = &cache->stacks[class];
 	void *block = NULL;
 
 	if (!magazine)
 		return NULL;
-	if (rdm_cache_enter(cache, pool) && stack->floor) {
-		struct rdm_magazine *empty = unload(cache, class);
+	if (rdm_cache_enter(cache, heap) && stack->floor) {
+		struct rdm_magazine *empty = rdm_cache_unload(cache, class);
 
 		load(stack, magazine, RDM_MAGAZINE_BLOCKS);
 		cache->bytes += RDM_MAGAZINE_BLOCKS * rdm_class_size(class);
@@ -292,34 +258,34 @@ static void *reload(struct rdm_cache *cache, struct rdm_pool *pool, unsigned cla
 		magazine = empty;
 	}
 	rdm_cache_leave(cache);
-	rdm_depot_give(&pool->depot, class, magazine);
+	rdm_depot_give(&heap->depot, class, magazine);
 	return block;
 }
 
-void *rdm_magazine_alloc(struct rdm_pool *pool, unsigned class)
+void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
 {
 	struct rdm_cache *cache;
 	void *blocks[RDM_MAGAZINE_BLOCKS];
 	size_t wanted = 0, count, stocked;
 	void *block;
 
-	if (!rdm_magazine_budget)
+	if (!rdm_cache_budget)
 		return NULL;
-	cache = cache_of(pool);
-	block = cache ? pop_or_ask(cache, pool, class, &wanted) : NULL;
+	cache = cache_of(heap);
+	block = cache ? pop_or_ask(cache, heap, class, &wanted) : NULL;
 	if (!block && wanted > RDM_MAGAZINE_BLOCKS / 2)
-		block = reload(cache, pool, class);
+		block = reload(cache, heap, class);
 	if (block)
 		return block;
-	count = rdm_depot_take(&pool->depot, class, blocks, wanted ? wanted : 1);
+	count = rdm_depot_take(&heap->depot, class, blocks, wanted ? wanted : 1);
 	if (!count)
 		return NULL;
 	/* Where blocks come from the depot more will be wanted. */
 	if (cache && !wanted)
-		equip(cache, pool, class, first_allowance(cache, class));
-	stocked = cache && count > 1 ? stock(cache, pool, class, blocks + 1, count - 1) : 0;
+		equip(cache, heap, class, first_allowance(cache, class));
+	stocked = cache && count > 1 ? stock(cache, heap, class, blocks + 1, count - 1) : 0;
 	if (stocked < count - 1)
-		put_back(pool, class, blocks + 1 + stocked, count - 1 - stocked);
+		put_back(heap, class, blocks + 1 + stocked, count - 1 - stocked);
 	return blocks[0];
 }
 
@@ -331,15 +297,15 @@ static void relieve(struct rdm_cache *cache, unsigned class, struct chores *chor
 	evict(cache, class, false, chores);
 	if (grow(cache, class))
 		return;
-	if (allowance(stack) == RDM_MAGAZINE_BLOCKS)
-		chores->full = unload(cache, class);
+	if (rdm_stack_allowance(stack) == RDM_MAGAZINE_BLOCKS)
+		chores->full = rdm_cache_unload(cache, class);
 	else
 		spill(stack, chores);
 }
 
 enum push { PUSHED, LOCKED, UNEQUIPPED };
 
-static enum push push(struct rdm_cache *cache, struct rdm_pool *pool, unsigned class, void *block,
+static enum push push(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class, void *block,
 		      size_t *blocks)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
@@ -347,7 +313,7 @@ static enum push push(struct rdm_cache *cache, struct rdm_pool *pool, unsigned c
 	struct chores chores;
 
 	no_chores(&chores);
-	if (rdm_cache_enter(cache, pool)) {
+	if (rdm_cache_enter(cache, heap)) {
 		bool pushed = stack->floor && rdm_stack_push(stack, block);
 
 		if (stack->floor && !pushed)
@@ -358,49 +324,27 @@ static enum push push(struct rdm_cache *cache, struct rdm_pool *pool, unsigned c
 	rdm_cache_leave(cache);
 	if (chores.full)
 		*blocks = RDM_MAGAZINE_BLOCKS;
-	do_chores(cache, pool, class, &chores);
+	do_chores(cache, heap, class, &chores);
 	return outcome;
 }
 
-void rdm_magazine_free(struct rdm_pool *pool, unsigned class, void *block)
+void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
 {
 	size_t first = 0;
 	struct rdm_cache *cache;
 	enum push outcome = LOCKED;
 
-	if (!rdm_magazine_budget ||
-	    (rdm_class_size(class) > MOST_KEPT && rdm_slabs_are_plain(&pool->slabs))) {
-		rdm_arena_return(&pool->arena, class, &block, 1);
+	if (!rdm_cache_budget || rdm_class_size(class) > heap->kept_max) {
+		rdm_arena_return(&heap->arena, class, &block, 1);
 		return;
 	}
-	cache = cache_of(pool);
+	cache = cache_of(heap);
 	if (cache)
-		outcome = push(cache, pool, class, block, &first);
+		outcome = push(cache, heap, class, block, &first);
 	if (outcome == UNEQUIPPED && !first)
 		first = first_allowance(cache, class);
-	if (outcome == UNEQUIPPED && equip(cache, pool, class, first))
-		outcome = push(cache, pool, class, block, &first);
+	if (outcome == UNEQUIPPED && equip(cache, heap, class, first))
+		outcome = push(cache, heap, class, block, &first);
 	if (outcome != PUSHED)
-		put_back(pool, class, &block, 1);
-}
-
-void rdm_magazine_flush(struct rdm_cache *cache)
-{
-	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
-		if (cache->stacks[c].floor)
-			rdm_depot_give(&cache->home->depot, c, unload(cache, c));
-}
-
-size_t rdm_magazine_bytes(const struct rdm_cache *cache)
-{
-	size_t bytes = 0;
-
-	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++) {
-		const struct rdm_stack *stack = &cache->stacks[c];
-		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
-
-		if (stack->floor)
-			bytes += (size_t)(top - stack->floor) * rdm_class_size(c);
-	}
-	return bytes;
+		put_back(heap, class, &block, 1);
 }
