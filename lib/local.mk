@@ -47,6 +47,8 @@ LIB_SOURCES = \
 	lib/slab/fill.h \
 	lib/slab/live.c \
 	lib/slab/live.h \
+	lib/slab/registration.c \
+	lib/slab/registration.h \
 	lib/slab/slab.c \
 	lib/slab/slab.h \
 	lib/slab/slab_index.c \

@@ -17,6 +17,7 @@
 #include "pool/growth.h"
 #include "pool/publish.h"
 #include "slab/live.h"
+#include "slab/registration.h"
 #include "sync/quiesce.h"
 
 static bool bad_field(const char *what)

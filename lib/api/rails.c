@@ -7,6 +7,7 @@
 #include "pool/growth.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"
+#include "slab/registration.h"
 #include "sync/quiesce.h"
 
 /* A free slot, or -1. */

@@ -16,6 +16,7 @@
 #include "plain/pins.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
+#include "slab/registration.h"
 #include "sync/background.h"
 #include "sync/fork_count.h"
 #include "sync/gate.h"

@@ -13,6 +13,7 @@
 #include "plain/pins.h"
 #include "plain/present.h"
 #include "slab/live.h"
+#include "slab/registration.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define RACES_LIKE_FORK __attribute__((no_sanitize("thread")))

@@ -14,6 +14,7 @@
 #include "memory/state.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"
+#include "slab/registration.h"
 #include "sync/quiesce.h"
 
 /* Documentation/admin-guide/mm/pagemap.rst; bit 56 since Linux 4.2. */

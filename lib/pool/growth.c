@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "heap/caches.h"
 #include "memory/reserve.h"
+#include "slab/registration.h"
 #include "sync/background.h"
 #include "sync/quiesce.h"
 #include "sync/workers.h"

@@ -12,6 +12,7 @@
 #include "pool/pool.h"
 #include "pool/stats.h"
 #include "slab/live.h"
+#include "slab/registration.h"
 #include "sync/fork_count.h"
 #include "sync/quiesce.h"
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"
+#include "slab/registration.h"
 #include "sync/quiesce.h"
 
 /*

@@ -2,6 +2,7 @@
 #include "slab/fill.h"
 
 #include "base/log.h"
+#include "slab/registration.h"
 #include "sync/workers.h"
 
 /* Less is done before threads have started. */

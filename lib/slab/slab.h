@@ -93,9 +93,6 @@ void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_
 /* There are no slabs left. */
 void rdm_slabs_destroy(struct rdm_slab_set *set);
 
-/* Longest slab that every rail can register, whole granules; SIZE_MAX: any. */
-size_t rdm_slabs_max_length(const struct rdm_slab_set *set);
-
 /* Whether there are addresses for a slab of that length. */
 bool rdm_slabs_have_room(size_t length, size_t align);
 
@@ -112,18 +109,6 @@ int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, siz
 /* One slab. 0 or an errno value. */
 int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
 
-/* Rails that new slabs are registered with, a bit for each. */
-unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set);
-/* In a child: whether it is what a fork left, not registered. Under the quiesce lock, or while fork() runs. */
-bool rdm_slab_is_inherited(const struct rdm_slab *slab);
-/*
- * Rails that mr[] is valid of, a bit for each: what `keyed` says, unless the slab is
- * inherited. fork() writes to no record: the child would copy the pages of all.
- */
-unsigned rdm_slab_rails(const struct rdm_slab *slab);
-/* Writes to a slab that KSM leaves alone (prepare.h), and registers it. 0 or an errno value. */
-int rdm_slab_register(struct rdm_slab *slab, int rail);
-
 /*
  * Releases slabs with nothing carved while at least `keep` bytes stay. 0, or
  * errno when some had to be quarantined instead; they are tried again each time.
@@ -132,13 +117,6 @@ int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep);
 
 /* After the arena has let go of everything: ends the runs that had bypassed it. */
 void rdm_slabs_uncarve_all(struct rdm_slab_set *set);
-
-/* Registers all slabs with a rail that is open. 0 or errno: then some are to be detached. */
-int rdm_slabs_attach(struct rdm_slab_set *set, int rail);
-int rdm_slabs_detach(struct rdm_slab_set *set, int rail);
-
-/* Closes every rail; inherited: in a child, whose parent still has them. */
-void rdm_slabs_close_rails(struct rdm_slab_set *set, bool inherited);
 
 /* In a child: puts inherited slabs into use again. 0 or an errno value. */
 int rdm_slabs_adopt(struct rdm_slab_set *set);
