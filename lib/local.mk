@@ -123,7 +123,7 @@ lib_librdmalloc_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
 	-Wl,--version-script=$(top_srcdir)/lib/api/librdmalloc.map \
 	-Wl,--exclude-libs,libjemalloc_pic.a -Wl,$(JEMALLOC_ARCHIVE)
 EXTRA_lib_librdmalloc_la_DEPENDENCIES = lib/api/librdmalloc.map $(JEMALLOC_ARCHIVE)
-EXTRA_DIST += lib/api/librdmalloc.map
+EXTRA_DIST += lib/api/librdmalloc.map lib/floors
 
 # For LD_PRELOAD: all of it in one, so that a program may link the library as well.
 noinst_LTLIBRARIES += lib/libflavour-preload.la
