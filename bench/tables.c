@@ -6,7 +6,7 @@
  */
 #include "config.h"
 
-#include "memory/keymap.h"
+#include "memory/slab_map.h"
 #include "memory/keys.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"
@@ -69,7 +69,7 @@ static void print_tables(const char *when)
 	size_t size = rdm_reserve_size();
 
 	printf("%s\n", when);
-	print_table("key map", rdm_keymap, (size >> RDM_GRANULE_SHIFT) * sizeof(rdm_keymap[0]));
+	print_table("key map", rdm_slab_map, (size >> RDM_GRANULE_SHIFT) * sizeof(rdm_slab_map[0]));
 	print_table("keys, rail 0", rdm_keys.rail[0],
 		    (size >> RDM_GRANULE_SHIFT) * sizeof(struct rdm_key));
 	print_table("states/4K", rdm_state_coarse(rdm_reserve.base),

@@ -55,8 +55,6 @@ LIB_SOURCES = \
 	lib/slab/slab_index.h \
 	lib/slab/watermark.c \
 	lib/slab/watermark.h \
-	lib/memory/keymap.c \
-	lib/memory/keymap.h \
 	lib/memory/keys.c \
 	lib/memory/keys.h \
 	lib/memory/meta.h \
@@ -70,6 +68,8 @@ LIB_SOURCES = \
 	lib/memory/reserve.h \
 	lib/memory/sidetable.c \
 	lib/memory/sidetable.h \
+	lib/memory/slab_map.c \
+	lib/memory/slab_map.h \
 	lib/memory/state.c \
 	lib/memory/state.h \
 	lib/sync/background.c \

@@ -130,13 +130,13 @@ tests_unit_reserve_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUG
 tests_unit_reserve_hugetlb_LDFLAGS = $(tests_unit_reserve_LDFLAGS)
 tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_return
+	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free_many
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
-tests_unit_merge_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_return
+tests_unit_merge_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_free_many
 tests_fork_gate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_slabs_carve
 tests_fork_gate_LDADD = $(STEP_TEST_LIBS)
 tests_fork_purge_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=rdm_arena_return -Wl,--wrap=rdm_slabs_uncarve
+	-Wl,--wrap=rdm_arena_free_many -Wl,--wrap=rdm_slabs_uncarve
 tests_fork_purge_LDADD = $(STEP_TEST_LIBS)
 tests_faults_exhausted_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mmap
 tests_faults_exhausted_LDADD = $(STEP_TEST_LIBS)

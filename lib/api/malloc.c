@@ -8,8 +8,8 @@
 #include "base/size_class.h"
 #include "heap/arena.h"
 #include "heap/trade.h"
-#include "memory/keymap.h"
 #include "memory/keys.h"
+#include "memory/slab_map.h"
 #include "memory/state.h"
 #include "pool/growth.h"
 #include "pool/pool.h"
@@ -153,7 +153,7 @@ static const char *find_owner(const char *p, const char *slab_base, unsigned *st
 
 __attribute__((noreturn, cold)) static void die_of(const char *caller, const void *p)
 {
-	const struct rdm_slab *slab = rdm_keymap_slab(p);
+	const struct rdm_slab *slab = rdm_slab_of(p);
 	const char *owner;
 	unsigned state;
 
@@ -171,7 +171,7 @@ __attribute__((noreturn, cold)) static void die_of(const char *caller, const voi
 }
 
 /* For a block that has ended. */
-__attribute__((noinline)) static void give_back(struct rdm_heap *heap, void *ptr, size_t class)
+__attribute__((noinline)) static void free_to_heap(struct rdm_heap *heap, void *ptr, size_t class)
 {
 	int saved = errno;
 
@@ -185,13 +185,13 @@ __attribute__((noinline)) static void give_back(struct rdm_heap *heap, void *ptr
 static inline void end(struct rdm_heap *heap, void *ptr, size_t class)
 {
 	if (__builtin_expect(!rdm_cache_push(heap, class, ptr), 0))
-		give_back(heap, ptr, class);
+		free_to_heap(heap, ptr, class);
 }
 
 /* With all checks, and any kind of block. */
 __attribute__((noinline)) static void free_slowly(void *ptr)
 {
-	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	const struct rdm_slab *slab = rdm_slab_of(ptr);
 	unsigned state = slab ? rdm_state_peek(ptr) : 0;
 	int saved = errno;
 
@@ -203,7 +203,7 @@ __attribute__((noinline)) static void free_slowly(void *ptr)
 	if (state & RDM_STATE_DIRECT)
 		rdm_arena_free(ptr, state);
 	else
-		give_back(slab->heap, ptr, state);
+		free_to_heap(slab->heap, ptr, state);
 	errno = saved;
 }
 
@@ -216,7 +216,7 @@ void rdm_free(void *ptr)
 		size_t state = rdm_state_take(ptr);
 
 		if (__builtin_expect((int8_t)state > 0, 1)) {
-			end(rdm_keymap_at_unit(unit)->heap, ptr, state);
+			end(rdm_slab_map_at_unit(unit)->heap, ptr, state);
 			return;
 		}
 	}
@@ -225,7 +225,7 @@ void rdm_free(void *ptr)
 
 __attribute__((noinline, cold)) static void free_other(void *ptr, size_t size)
 {
-	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	const struct rdm_slab *slab = rdm_slab_of(ptr);
 	unsigned class = rdm_class_of(size);
 	unsigned state = slab ? rdm_state_peek(ptr) : 0;
 
@@ -244,7 +244,7 @@ void rdm_free_sized(void *ptr, size_t size)
 	size_t class = rdm_class_of_bytes(size);
 
 	if (__builtin_expect(unit < rdm_quick.units && rdm_state_end(ptr, class), 1)) {
-		end(rdm_keymap_at_unit(unit)->heap, ptr, class);
+		end(rdm_slab_map_at_unit(unit)->heap, ptr, class);
 		return;
 	}
 	if (ptr)
@@ -302,7 +302,7 @@ void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
 
 	if (!ptr)
 		return allocate_checked(pool, size, RDM_UNIT, "rdm_realloc");
-	slab = rdm_keymap_slab(ptr);
+	slab = rdm_slab_of(ptr);
 	state = slab ? rdm_state_peek(ptr) : 0;
 	if (!state)
 		die_of("rdm_realloc", ptr);
@@ -325,7 +325,7 @@ void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
 
 size_t rdm_usable_size(const void *ptr)
 {
-	unsigned state = rdm_keymap_slab(ptr) ? rdm_state_peek(ptr) : 0;
+	unsigned state = rdm_slab_of(ptr) ? rdm_state_peek(ptr) : 0;
 
 	if (state)
 		return rdm_state_block_size(state);
@@ -335,7 +335,7 @@ size_t rdm_usable_size(const void *ptr)
 
 rdm_pool *rdm_pool_of(const void *ptr)
 {
-	struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	struct rdm_slab *slab = rdm_slab_of(ptr);
 
 	return slab ? slab->set->pool : fail(EINVAL);
 }
@@ -349,7 +349,7 @@ __attribute__((noinline, cold)) static int refuse(int error)
 /* For what is no block of ours, and in a child, where the tables are the parent's. */
 __attribute__((noinline)) static int key_slowly(const void *ptr, size_t rail, struct rdm_key *key)
 {
-	const struct rdm_slab *slab = rdm_keymap_slab(ptr);
+	const struct rdm_slab *slab = rdm_slab_of(ptr);
 
 	if (!slab || !key)
 		errno = EINVAL;

@@ -10,7 +10,7 @@
 #include "heap/arena_config.h"
 #include "base/log.h"
 #include "base/size_class.h"
-#include "memory/keymap.h"
+#include "memory/slab_map.h"
 #include "memory/state.h"
 #include "sync/gate.h"
 
@@ -41,19 +41,19 @@ static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t ali
 }
 
 /* What this thread's purge has released, for one question about all of it. */
-#define BATCH 32
-struct batch {
+#define RELEASED_MAX 32
+struct released {
 	size_t count;
-	struct rdm_run runs[BATCH];
+	struct rdm_run runs[RELEASED_MAX];
 };
-static __thread struct batch *purging;
+static __thread struct released *purging;
 
-static void uncarve_batch(struct batch *batch)
+static void uncarve_released(struct released *released)
 {
-	size_t count = batch->count;
+	size_t count = released->count;
 
-	batch->count = 0;
-	rdm_slabs_uncarve(batch->runs, count);
+	released->count = 0;
+	rdm_slabs_uncarve(released->runs, count);
 }
 
 static bool hook_dalloc(extent_hooks_t *hooks, void *run, size_t size, bool committed,
@@ -69,8 +69,8 @@ static bool hook_dalloc(extent_hooks_t *hooks, void *run, size_t size, bool comm
 		return false;
 	}
 	purging->runs[purging->count++] = freed;
-	if (purging->count == BATCH)
-		uncarve_batch(purging);
+	if (purging->count == RELEASED_MAX)
+		uncarve_released(purging);
 	return false;
 }
 
@@ -102,7 +102,7 @@ static bool hook_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, s
 	(void)size_b;
 	(void)committed;
 	(void)index;
-	return rdm_keymap_slab(a) != rdm_keymap_slab(b) && !rdm_ablated(RDM_ABLATE_MERGE);
+	return rdm_slab_of(a) != rdm_slab_of(b) && !rdm_ablated(RDM_ABLATE_MERGE);
 }
 
 int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
@@ -174,26 +174,26 @@ static void purge_locked(const struct rdm_arena *arena)
 
 void rdm_arena_purge(struct rdm_arena *arena)
 {
-	struct batch batch = { 0 };
+	struct released released = { 0 };
 
 	rdm_gate_enter();
 	pthread_mutex_lock(&purge);
-	purging = &batch;
+	purging = &released;
 	purge_locked(arena);
 	purging = NULL;
 	pthread_mutex_unlock(&purge);
-	uncarve_batch(&batch);
+	uncarve_released(&released);
 	rdm_gate_leave();
 }
 
-void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count)
+void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count)
 {
-	struct batch batch = { 0 };
+	struct released released = { 0 };
 	bool locked;
 
 	rdm_gate_enter();
 	locked = !pthread_mutex_trylock(&purge);
-	purging = locked ? &batch : NULL;
+	purging = locked ? &released : NULL;
 	while (count) {
 		deallocate(blocks[--count], class);
 		if (locked)
@@ -202,7 +202,7 @@ void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *bloc
 	purging = NULL;
 	if (locked)
 		pthread_mutex_unlock(&purge);
-	uncarve_batch(&batch);
+	uncarve_released(&released);
 	rdm_gate_leave();
 }
 

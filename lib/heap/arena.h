@@ -52,7 +52,8 @@ void rdm_arena_free(void *block, unsigned state);
  * slabs, unless another thread is at it: jemalloc would hand them out again by age, while
  * slabs are filled from the lowest address.
  */
-void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count);
+void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *blocks,
+			 size_t count);
 
 /* Forgets every block. */
 void rdm_arena_reset(struct rdm_arena *arena);

@@ -18,7 +18,7 @@ void rdm_cache_flush(struct rdm_cache *cache)
 {
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
 		if (cache->stacks[c].floor)
-			rdm_depot_give(&cache->home->depot, c, rdm_cache_unload(cache, c));
+			rdm_depot_put_magazine(&cache->home->depot, c, rdm_cache_unload(cache, c));
 }
 
 size_t rdm_cache_bytes(const struct rdm_cache *cache)

@@ -101,7 +101,7 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 		fresh = rdm_meta_alloc(sizeof(*fresh));
 		if (!fresh)
 			return put;
-		rdm_depot_give(depot, class, fresh);
+		rdm_depot_put_magazine(depot, class, fresh);
 	}
 }
 
@@ -136,7 +136,7 @@ size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, si
 	return taken;
 }
 
-void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine)
+void rdm_depot_put_magazine(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine)
 {
 	struct rdm_shelf *shelf = &depot->shelves[class];
 

@@ -45,7 +45,7 @@ size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, si
 /* A whole magazine; NULL: there are no blocks. */
 struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned class);
 /* Takes over a magazine that no thread has loaded any more. */
-void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine);
+void rdm_depot_put_magazine(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine);
 /* An empty magazine, new if need be; NULL: no memory. */
 struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot);
 

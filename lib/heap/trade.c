@@ -117,7 +117,7 @@ static struct rdm_cache *cache_of(struct rdm_heap *heap)
 }
 
 /* For blocks that no cache takes. */
-static void put_back(struct rdm_heap *heap, unsigned class, void **blocks, size_t count)
+static void put_in_depot(struct rdm_heap *heap, unsigned class, void **blocks, size_t count)
 {
 	size_t put = rdm_depot_put(&heap->depot, class, blocks, count);
 
@@ -133,18 +133,18 @@ static void weed(struct rdm_heap *heap)
 	size_t count = rdm_depot_weed(&heap->depot, &class, blocks, WEEDS);
 
 	if (count)
-		rdm_arena_return(&heap->arena, class, blocks, count);
+		rdm_arena_free_many(&heap->arena, class, blocks, count);
 }
 
 static void do_chores(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class,
 		      struct chores *chores)
 {
 	if (chores->evicted)
-		rdm_depot_give(&heap->depot, chores->evicted_class, chores->evicted);
+		rdm_depot_put_magazine(&heap->depot, chores->evicted_class, chores->evicted);
 	if (chores->full)
-		rdm_depot_give(&heap->depot, class, chores->full);
+		rdm_depot_put_magazine(&heap->depot, class, chores->full);
 	if (chores->count)
-		put_back(heap, class, chores->blocks, chores->count);
+		put_in_depot(heap, class, chores->blocks, chores->count);
 	/* To look at the clock is dear beside the rest. */
 	if (!(++cache->chores % 8))
 		weed(heap);
@@ -195,7 +195,7 @@ static bool equip(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class
 		return false;
 	if (load_in_turn(cache, heap, class, magazine, blocks))
 		return true;
-	rdm_depot_give(&heap->depot, class, magazine);
+	rdm_depot_put_magazine(&heap->depot, class, magazine);
 	return false;
 }
 
@@ -258,7 +258,7 @@ static void *reload(struct rdm_cache *cache, struct rdm_heap *heap, unsigned cla
 		magazine = empty;
 	}
 	rdm_cache_leave(cache);
-	rdm_depot_give(&heap->depot, class, magazine);
+	rdm_depot_put_magazine(&heap->depot, class, magazine);
 	return block;
 }
 
@@ -285,7 +285,7 @@ void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
 		equip(cache, heap, class, first_allowance(cache, class));
 	stocked = cache && count > 1 ? stock(cache, heap, class, blocks + 1, count - 1) : 0;
 	if (stocked < count - 1)
-		put_back(heap, class, blocks + 1 + stocked, count - 1 - stocked);
+		put_in_depot(heap, class, blocks + 1 + stocked, count - 1 - stocked);
 	return blocks[0];
 }
 
@@ -335,7 +335,7 @@ void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
 	enum push outcome = LOCKED;
 
 	if (!rdm_cache_budget || rdm_class_size(class) > heap->kept_max) {
-		rdm_arena_return(&heap->arena, class, &block, 1);
+		rdm_arena_free_many(&heap->arena, class, &block, 1);
 		return;
 	}
 	cache = cache_of(heap);
@@ -346,5 +346,5 @@ void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
 	if (outcome == UNEQUIPPED && equip(cache, heap, class, first))
 		outcome = push(cache, heap, class, block, &first);
 	if (outcome != PUSHED)
-		put_back(heap, class, &block, 1);
+		put_in_depot(heap, class, &block, 1);
 }

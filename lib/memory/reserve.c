@@ -185,7 +185,7 @@ void *rdm_reserve_take(size_t length, size_t align)
 	return granule_address(first);
 }
 
-int rdm_reserve_give(void *addr, size_t length)
+int rdm_reserve_release(void *addr, size_t length)
 {
 	size_t first = granule_of(addr);
 	int error;

@@ -75,7 +75,7 @@ bool rdm_reserve_has_room(size_t length, size_t align);
 /* Addresses for a slab, multiples of the granule; NULL when there are none. */
 void *rdm_reserve_take(size_t length, size_t align);
 /* Takes the memory away and returns the addresses. 0 or an errno value: then they stay taken. */
-int rdm_reserve_give(void *addr, size_t length);
+int rdm_reserve_release(void *addr, size_t length);
 /* Whether children of this process inherit these granules. */
 void rdm_reserve_keep(void *addr, size_t length, bool keep);
 bool rdm_reserve_keeps(const void *addr);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "memory/keymap.h"
+#include "memory/slab_map.h"
 #include "plain/pages.h"
 #include "plain/pins.h"
 #include "plain/present.h"
@@ -74,7 +74,7 @@ bool rdm_discard_move(void *to, void *from, size_t length)
 {
 	bool moved;
 
-	if (length < RDM_MOVED_BYTES || !rdm_keymap_slab(from)->set->ops->outlives_fork ||
+	if (length < RDM_MOVED_BYTES || !rdm_slab_of(from)->set->ops->outlives_fork ||
 	    rdm_pins_any(from, length) || rdm_pins_any(to, length))
 		return false;
 	rdm_gate_enter();

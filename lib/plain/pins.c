@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/kernel.h"
 #include "base/log.h"
-#include "memory/keymap.h"
 #include "memory/meta.h"
+#include "memory/slab_map.h"
 #include "memory/state.h"
 #include "plain/pages.h"
 #include "plain/present.h"
@@ -85,7 +85,7 @@ static char *enter_reserve(char *at, const char *end)
 static bool next_part(char **at, const char *end, struct part *part)
 {
 	while (*at < end && (*at = enter_reserve(*at, end)) < end) {
-		struct rdm_slab *slab = rdm_keymap_slab(*at);
+		struct rdm_slab *slab = rdm_slab_of(*at);
 		const char *last = end - 1;
 
 		if (!slab) {
@@ -350,7 +350,7 @@ bool rdm_pins_unseen(void)
 
 bool rdm_pins_discard(void *addr, size_t length)
 {
-	const struct rdm_slab *slab = rdm_keymap_slab(addr);
+	const struct rdm_slab *slab = rdm_slab_of(addr);
 	size_t page = page_of(slab, addr);
 	size_t end = page + (length >> rdm_state.page_shift);
 	bool all = true;

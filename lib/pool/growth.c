@@ -212,7 +212,7 @@ static bool grow_ahead(void)
 #define RESERVE_STEP ((size_t)256 << 20)
 
 /* How many slabs of that length to make at once for a pool that lacks so many bytes. */
-static size_t run_count(const struct rdm_pool *pool, size_t length, size_t bytes)
+static size_t batch_count(const struct rdm_pool *pool, size_t length, size_t bytes)
 {
 	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
 	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
@@ -220,8 +220,8 @@ static size_t run_count(const struct rdm_pool *pool, size_t length, size_t bytes
 
 	if (count > RESERVE_STEP / length)
 		count = RESERVE_STEP / length;
-	if (count > RDM_RUN_MAX)
-		count = RDM_RUN_MAX;
+	if (count > RDM_BATCH_MAX)
+		count = RDM_BATCH_MAX;
 	if (pool->limit && count > (pool->limit - used) / length)
 		count = (pool->limit - used) / length;
 	while (count > 1 && !rdm_slabs_have_room(count * length, page))
@@ -229,17 +229,17 @@ static size_t run_count(const struct rdm_pool *pool, size_t length, size_t bytes
 	return count;
 }
 
-static int add_run(struct rdm_pool *pool, size_t bytes)
+static int add_batch(struct rdm_pool *pool, size_t bytes)
 {
 	size_t page = rdm_prepare_page_size(&pool->slabs.kind);
 	size_t length = slab_length(pool, 1);
-	size_t count = length ? run_count(pool, length, bytes) : 0;
+	size_t count = length ? batch_count(pool, length, bytes) : 0;
 	size_t made;
 	int error;
 
 	if (count < 2)
 		return add_slab(pool, 1, RDM_GRANULE);
-	error = rdm_slabs_add_run(&pool->slabs, length, page, count, &made);
+	error = rdm_slabs_add_batch(&pool->slabs, length, page, count, &made);
 	if (!made)
 		return error;
 	pool->complained = false;
@@ -264,7 +264,7 @@ static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
 	}
 	if (pool->limit && bytes > pool->limit)
 		return refuse_limit(pool, bytes - pool->slabs.bytes);
-	error = pool->slabs.bytes < bytes ? add_run(pool, bytes - pool->slabs.bytes) : 0;
+	error = pool->slabs.bytes < bytes ? add_batch(pool, bytes - pool->slabs.bytes) : 0;
 	*done = pool->slabs.bytes;
 	return error;
 }

@@ -6,8 +6,8 @@
 
 #include "base/bits.h"
 #include "base/size_class.h"
-#include "memory/keymap.h"
 #include "memory/reserve.h"
+#include "memory/slab_map.h"
 #include "memory/state.h"
 #include "pool/pool.h"
 #include "pool/stats.h"
@@ -248,7 +248,7 @@ static bool draw_slabs(struct rdm_picture *picture, const struct rdm_pool *pool,
 		*granule = rdm_bits_next(index->slabs, index->granules, *granule, true);
 		if (*granule >= index->granules)
 			return false;
-		draw_slab(picture, rdm_keymap[*granule], &picture->pools[picture->header.pools]);
+		draw_slab(picture, rdm_slab_map[*granule], &picture->pools[picture->header.pools]);
 		(*granule)++;
 	} while (clock_ns() < end);
 	return true;

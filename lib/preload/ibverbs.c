@@ -174,19 +174,19 @@ static struct ibv_mr *reg_anew(const struct wanted *w)
 
 static struct ibv_mr *reg(const struct wanted *w)
 {
-	struct ibv_mr *real, *shadow;
+	struct ibv_mr *real, *alias;
 
 	if (is_bypassed(w))
 		return next_reg(w);
 	if (!rdm_reuse_covers(w->addr, w->length, w->iova, w->access))
 		return reg_anew(w);
-	shadow = rdm_reuse_get(w->pd, w->addr, w->length, w->access);
-	if (shadow)
-		return shadow;
+	alias = rdm_reuse_get(w->pd, w->addr, w->length, w->access);
+	if (alias)
+		return alias;
 	real = reg_anew(w);
 	if (real)
-		shadow = rdm_reuse_add(real, w->access, true);
-	return shadow ? shadow : real;
+		alias = rdm_reuse_add(real, w->access, true);
+	return alias ? alias : real;
 }
 
 RDM_EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access)
@@ -266,9 +266,9 @@ static bool is_rereg_valid(int flags, const void *addr, size_t length, int acces
 	       (!access || flags & IBV_REREG_MR_CHANGE_ACCESS);
 }
 
-/* Others may have shadows of the same region, which stays what it is: this one gets another. */
-static int rereg_shadow(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
-			int access)
+/* Others may have aliases of the same region, which stays what it is: this one gets another. */
+static int rereg_alias(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
+		       int access)
 {
 	bool moves = flags & IBV_REREG_MR_CHANGE_TRANSLATION;
 	struct wanted w = {
@@ -306,7 +306,7 @@ RDM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, voi
 	int result;
 
 	if (rdm_reuse_has(mr))
-		return rereg_shadow(mr, flags, pd, addr, length, access);
+		return rereg_alias(mr, flags, pd, addr, length, access);
 	if (!(flags & IBV_REREG_MR_CHANGE_TRANSLATION) || !length || !rdm_preload_is_enabled())
 		return next_rereg(mr, flags, pd, addr, length, access);
 	after = rdm_pins_add(addr, length);

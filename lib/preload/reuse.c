@@ -10,14 +10,14 @@
 
 #include "base/conf.h"
 #include "base/log.h"
-#include "memory/keymap.h"
 #include "memory/meta.h"
+#include "memory/slab_map.h"
 #include "slab/slab.h"
 
-/* Idle regions, their bytes, and shadows at a time: more registrations are none of ours. */
+/* Idle regions, their bytes, and aliases at a time: more registrations are none of ours. */
 #define IDLE_MAX 1024
 #define IDLE_BYTES_MAX ((size_t)1 << 30)
-#define SHADOWS_MAX 16384
+#define ALIASES_MAX 16384
 #define BUCKETS 1024
 
 /*
@@ -40,7 +40,7 @@ struct rdm_region {
 	uintptr_t addr;
 	size_t length;
 	unsigned access;
-	unsigned shadows;
+	unsigned aliases;
 	unsigned generation; /* of the process that made it */
 	enum place place;
 	bool keep;
@@ -48,27 +48,27 @@ struct rdm_region {
 TAILQ_HEAD(regions, rdm_region);
 
 /* Starts like libibverbs' own record: drivers look behind the ibv_mr. */
-struct shadow {
+struct alias {
 	struct ibv_mr mr;
 	int type; /* 0: memory */
 	unsigned access;
 	struct rdm_region *region; /* NULL: it is free */
 };
-_Static_assert(sizeof(struct shadow) == 64, "a shadow is a cache line");
+_Static_assert(sizeof(struct alias) == 64, "an alias is a cache line");
 
 /* Zeroed in a child; zero is a mutex that nobody holds, and a condition nobody waits for. */
 struct book {
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	bool is_open;
-	unsigned next_shadow;
+	unsigned next_alias;
 	size_t idle, idle_bytes;
 	struct regions places[ENDING + 1];
 	LIST_HEAD(bucket, rdm_region) slabs[BUCKETS];
 };
 
 static struct book *book;
-static struct shadow *shadows;
+static struct alias *aliases;
 static size_t idle_bytes_max;
 /* Of this process: a child's is higher than its parent's as soon as it needs one. */
 static unsigned generation;
@@ -99,8 +99,8 @@ __attribute__((constructor(103))) static void open_book(void)
 	if (!rdm_conf()->mr_reuse)
 		return;
 	made = map(sizeof(*made));
-	shadows = map(SHADOWS_MAX * sizeof(*shadows));
-	if (!made || !shadows || madvise(made, sizeof(*made), MADV_WIPEONFORK)) {
+	aliases = map(ALIASES_MAX * sizeof(*aliases));
+	if (!made || !aliases || madvise(made, sizeof(*made), MADV_WIPEONFORK)) {
 		rdm_log(RDM_LOG_WARN, "mr_reuse needs MADV_WIPEONFORK, which Linux has since 4.14: "
 				      "nothing is reused");
 		return;
@@ -127,7 +127,7 @@ static void unlock(void)
 
 static bool is_in_one_slab(const void *addr, size_t length)
 {
-	const struct rdm_slab *slab = rdm_keymap_slab(addr);
+	const struct rdm_slab *slab = rdm_slab_of(addr);
 
 	return slab && length <= slab->length - (size_t)((const char *)addr - slab->base);
 }
@@ -141,7 +141,7 @@ bool rdm_reuse_covers(const void *addr, size_t length, uint64_t iova, unsigned a
 /* A slab has its own, but for slabs that are far apart. */
 static struct bucket *bucket_of(const void *addr)
 {
-	return &book->slabs[rdm_slab_granule(rdm_keymap_slab(addr)) % BUCKETS];
+	return &book->slabs[rdm_slab_granule(rdm_slab_of(addr)) % BUCKETS];
 }
 
 static void move_to(struct rdm_region *region, enum place place)
@@ -167,30 +167,30 @@ static void unkeep(struct rdm_region *region)
 }
 
 /* NULL: all are taken. */
-static struct shadow *free_shadow(void)
+static struct alias *free_alias(void)
 {
-	for (unsigned i = 0; i < SHADOWS_MAX; i++) {
-		struct shadow *shadow = &shadows[book->next_shadow++ % SHADOWS_MAX];
+	for (unsigned i = 0; i < ALIASES_MAX; i++) {
+		struct alias *alias = &aliases[book->next_alias++ % ALIASES_MAX];
 
-		if (!shadow->region)
-			return shadow;
+		if (!alias->region)
+			return alias;
 	}
 	return NULL;
 }
 
 static struct ibv_mr *cast(struct rdm_region *region, void *addr, size_t length)
 {
-	struct shadow *shadow = free_shadow();
+	struct alias *alias = free_alias();
 
-	if (!shadow)
+	if (!alias)
 		return NULL;
-	shadow->mr = *region->real;
-	shadow->mr.addr = addr;
-	shadow->mr.length = length;
-	shadow->access = region->access;
-	shadow->region = region;
-	region->shadows++;
-	return &shadow->mr;
+	alias->mr = *region->real;
+	alias->mr.addr = addr;
+	alias->mr.length = length;
+	alias->access = region->access;
+	alias->region = region;
+	region->aliases++;
+	return &alias->mr;
 }
 
 static struct rdm_region *find(const struct ibv_pd *pd, const void *addr, size_t length,
@@ -210,23 +210,23 @@ static struct rdm_region *find(const struct ibv_pd *pd, const void *addr, size_t
 
 struct ibv_mr *rdm_reuse_get(struct ibv_pd *pd, void *addr, size_t length, unsigned access)
 {
-	struct ibv_mr *shadow = NULL;
+	struct ibv_mr *alias = NULL;
 	struct rdm_region *region;
 
 	lock();
 	region = find(pd, addr, length, access);
 	if (region)
-		shadow = cast(region, addr, length);
-	if (shadow && region->place == IDLE)
+		alias = cast(region, addr, length);
+	if (alias && region->place == IDLE)
 		move_to(region, LIVE);
 	unlock();
-	return shadow;
+	return alias;
 }
 
 struct ibv_mr *rdm_reuse_add(struct ibv_mr *real, unsigned access, bool keep)
 {
 	struct rdm_region *region = rdm_meta_alloc(sizeof(*region));
-	struct ibv_mr *shadow;
+	struct ibv_mr *alias;
 
 	if (!region)
 		return NULL;
@@ -241,54 +241,54 @@ struct ibv_mr *rdm_reuse_add(struct ibv_mr *real, unsigned access, bool keep)
 	};
 	lock();
 	region->generation = generation;
-	shadow = cast(region, real->addr, real->length);
-	if (shadow) {
+	alias = cast(region, real->addr, real->length);
+	if (alias) {
 		TAILQ_INSERT_TAIL(&book->places[LIVE], region, link);
 		if (keep)
 			LIST_INSERT_HEAD(bucket_of(real->addr), region, sibling);
 	}
 	unlock();
-	if (!shadow)
+	if (!alias)
 		rdm_meta_free(region);
-	return shadow;
+	return alias;
 }
 
 bool rdm_reuse_has(const struct ibv_mr *mr)
 {
-	return book && (uintptr_t)mr - (uintptr_t)shadows < SHADOWS_MAX * sizeof(*shadows);
+	return book && (uintptr_t)mr - (uintptr_t)aliases < ALIASES_MAX * sizeof(*aliases);
 }
 
-static struct shadow *shadow_of(const struct ibv_mr *mr)
+static struct alias *alias_of(const struct ibv_mr *mr)
 {
-	return &shadows[((uintptr_t)mr - (uintptr_t)shadows) / sizeof(*shadows)];
+	return &aliases[((uintptr_t)mr - (uintptr_t)aliases) / sizeof(*aliases)];
 }
 
-unsigned rdm_reuse_access(const struct ibv_mr *shadow)
+unsigned rdm_reuse_access(const struct ibv_mr *alias)
 {
-	return shadow_of(shadow)->access;
+	return alias_of(alias)->access;
 }
 
 void rdm_reuse_swap(struct ibv_mr *a, struct ibv_mr *b)
 {
-	struct shadow kept;
+	struct alias kept;
 
 	lock();
-	kept = *shadow_of(a);
-	*shadow_of(a) = *shadow_of(b);
-	*shadow_of(b) = kept;
+	kept = *alias_of(a);
+	*alias_of(a) = *alias_of(b);
+	*alias_of(b) = kept;
 	unlock();
 }
 
-int rdm_reuse_put(struct ibv_mr *shadow)
+int rdm_reuse_put(struct ibv_mr *alias)
 {
 	struct rdm_region *region;
 
 	lock();
-	region = shadow_of(shadow)->region;
-	shadow_of(shadow)->region = NULL;
-	book->next_shadow = (unsigned)(shadow_of(shadow) - shadows);
+	region = alias_of(alias)->region;
+	alias_of(alias)->region = NULL;
+	book->next_alias = (unsigned)(alias_of(alias) - aliases);
 	/* The parent's region is in use there, and stays. */
-	if (region && region->generation == generation && !--region->shadows) {
+	if (region && region->generation == generation && !--region->aliases) {
 		if (region->length > idle_bytes_max)
 			unkeep(region);
 		move_to(region, region->keep ? IDLE : DOOMED);

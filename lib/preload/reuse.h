@@ -4,8 +4,8 @@
 
 /*
  * Registrations that outlive their ends (RDMALLOC_CONF=mr_reuse:true). A real region of
- * slabs' memory never gets to the program, which has *shadows* of it: records of ours with the
- * region's keys and the range that was asked for. A region without shadows is idle: it is kept
+ * slabs' memory never gets to the program, which has *aliases* of it: records of ours with the
+ * region's keys and the range that was asked for. A region without aliases is idle: it is kept
  * for the next registration inside it, until there are too many.
  *
  * Called by verbs.c, which makes and ends the real regions. One lock, a leaf: nothing under
@@ -19,29 +19,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether such a registration can be a shadow at all. */
+/* Whether such a registration can be an alias at all. */
 bool rdm_reuse_covers(const void *addr, size_t length, uint64_t iova, unsigned access);
 
-/* A shadow of a region that is there, with just these rights, or NULL. */
+/* An alias of a region that is there, with just these rights, or NULL. */
 struct ibv_mr *rdm_reuse_get(struct ibv_pd *pd, void *addr, size_t length, unsigned access);
 
 /*
- * The first shadow of a new region, or NULL where there is no room for it. keep: others
+ * The first alias of a new region, or NULL where there is no room for it. keep: others
  * may have one, too, and it stays when they have ended.
  */
 struct ibv_mr *rdm_reuse_add(struct ibv_mr *real, unsigned access, bool keep);
 
-/* Whether it is a shadow; takes no lock. */
+/* Whether it is an alias; takes no lock. */
 bool rdm_reuse_has(const struct ibv_mr *mr);
 
-/* The rights of a shadow. */
-unsigned rdm_reuse_access(const struct ibv_mr *shadow);
+/* The rights of an alias. */
+unsigned rdm_reuse_access(const struct ibv_mr *alias);
 
-/* Each shadow becomes what the other one was. */
+/* Each alias becomes what the other one was. */
 void rdm_reuse_swap(struct ibv_mr *a, struct ibv_mr *b);
 
-/* Ends a shadow. 0, or EINVAL: it has ended before. */
-int rdm_reuse_put(struct ibv_mr *shadow);
+/* Ends an alias. 0, or EINVAL: it has ended before. */
+int rdm_reuse_put(struct ibv_mr *alias);
 
 /*
  * A region that is to be ended now, because it is one too many or of no use any more; all: or
@@ -52,7 +52,7 @@ struct ibv_mr *rdm_reuse_real(const struct rdm_region *region);
 void rdm_reuse_ended(struct rdm_region *region);
 
 /*
- * Before a protection domain or a context goes: nobody gets a shadow of its regions any
+ * Before a protection domain or a context goes: nobody gets an alias of its regions any
  * more, and those that are idle are the next to be evicted. NULL: any.
  */
 void rdm_reuse_forget(const struct ibv_context *context, const struct ibv_pd *pd);

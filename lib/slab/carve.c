@@ -2,8 +2,8 @@
 #include <stdint.h>
 
 #include "base/bits.h"
-#include "memory/keymap.h"
 #include "memory/reserve.h"
+#include "memory/slab_map.h"
 #include "memory/state.h"
 #include "slab/slab.h"
 #include "sync/background.h"
@@ -21,7 +21,7 @@ static size_t pages_of(size_t size)
 
 static struct rdm_slab *slab_at(size_t granule)
 {
-	return rdm_keymap[granule];
+	return rdm_slab_map[granule];
 }
 
 static void offer(struct rdm_slab *slab, size_t pages)
@@ -120,11 +120,11 @@ static void *carve_anywhere(struct rdm_slab_set *set, size_t run, size_t align)
 /* Where `at` continues a run of the set, whole in one slab. */
 static void *carve_at(struct rdm_slab_set *set, char *at, size_t run)
 {
-	struct rdm_slab *slab = rdm_keymap_slab(at);
+	struct rdm_slab *slab = rdm_slab_of(at);
 	size_t first;
 
 	/* The run before it holds its slab; the next slab may be on its way out. */
-	if (!slab || slab != rdm_keymap_slab(at - 1) || slab->set != set)
+	if (!slab || slab != rdm_slab_of(at - 1) || slab->set != set)
 		return NULL;
 	first = (size_t)(at - slab->base) >> rdm_state.page_shift;
 	if (run > slab->pages - first ||
@@ -198,7 +198,7 @@ static void uncarve(struct rdm_slab *slab, size_t first, size_t run)
 
 static void uncarve_run(const struct rdm_run *run)
 {
-	struct rdm_slab *slab = rdm_keymap_slab(run->at);
+	struct rdm_slab *slab = rdm_slab_of(run->at);
 	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
 
 	pthread_mutex_lock(&slab->set->lock);
@@ -208,7 +208,7 @@ static void uncarve_run(const struct rdm_run *run)
 
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 {
-	const struct rdm_slab_ops *ops = count ? rdm_keymap_slab(run->at)->set->ops : NULL;
+	const struct rdm_slab_ops *ops = count ? rdm_slab_of(run->at)->set->ops : NULL;
 
 	if (ops && ops->uncarved)
 		ops->uncarved(run, count);

@@ -24,8 +24,8 @@ struct fill {
 	unsigned groups;               /* of rails */
 	_Atomic unsigned next_group;
 	_Atomic size_t next_piece;
-	_Atomic size_t missing[RDM_RUN_MAX]; /* pieces of each slab */
-	_Atomic int error;                   /* of the first failure: then all stop */
+	_Atomic size_t missing[RDM_BATCH_MAX]; /* pieces of each slab */
+	_Atomic int error;                     /* of the first failure: then all stop */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* something is no longer missing, or error is set */
 };

@@ -7,10 +7,10 @@
 
 #include "base/bits.h"
 #include "base/log.h"
-#include "memory/keymap.h"
 #include "memory/keys.h"
 #include "memory/meta.h"
 #include "memory/reserve.h"
+#include "memory/slab_map.h"
 #include "memory/state.h"
 #include "slab/registration.h"
 
@@ -24,7 +24,7 @@ int rdm_slabs_open_reserve(bool inheritable)
 	error = rdm_reserve_open(&size, inheritable);
 	if (error)
 		return error;
-	error = rdm_keymap_open(size);
+	error = rdm_slab_map_open(size);
 	if (!error)
 		error = rdm_state_open(size);
 	if (!error)
@@ -36,7 +36,7 @@ int rdm_slabs_open_reserve(bool inheritable)
 			"no address space for the tables beside the reserve: raise RLIMIT_AS "
 			"(ulimit -v) or set RDMALLOC_CONF=reserve:SIZE");
 		rdm_state_close();
-		rdm_keymap_close();
+		rdm_slab_map_close();
 		rdm_reserve_close();
 	}
 	return error;
@@ -84,7 +84,7 @@ static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 	if (before == RDM_BITS_NONE)
 		TAILQ_INSERT_HEAD(&set->slabs, slab, link);
 	else
-		TAILQ_INSERT_AFTER(&set->slabs, rdm_keymap[before], slab, link);
+		TAILQ_INSERT_AFTER(&set->slabs, rdm_slab_map[before], slab, link);
 	rdm_bits_set(set->index.slabs, granule);
 	rdm_bits_set(set->index.idle, granule);
 	rdm_slab_index_offer(&set->index, granule, slab->quarantined ? 0 : slab->pages);
@@ -108,8 +108,8 @@ static int release(struct rdm_slab *slab)
 			error = failed;
 	}
 	if (!error) {
-		rdm_keymap_assign(slab->base, slab->length, NULL);
-		error = rdm_reserve_give(slab->base, slab->length);
+		rdm_slab_map_assign(slab->base, slab->length, NULL);
+		error = rdm_reserve_release(slab->base, slab->length);
 		if (!error) {
 			if (set->ops->forget)
 				set->ops->forget(slab);
@@ -122,7 +122,7 @@ static int release(struct rdm_slab *slab)
 	slab->quarantined = true;
 	set->quarantined += slab->length;
 	/* Its neighbours are found through the map, and it has one key or more. */
-	rdm_keymap_assign(slab->base, slab->length, slab);
+	rdm_slab_map_assign(slab->base, slab->length, slab);
 	insert(set, slab);
 	return error;
 }
@@ -154,103 +154,103 @@ bool rdm_slabs_have_room(size_t length, size_t align)
 }
 
 /* Slabs on their way into a set. */
-struct run {
-	struct rdm_slab *slab[RDM_RUN_MAX];
+struct batch {
+	struct rdm_slab *slab[RDM_BATCH_MAX];
 	size_t count;
 	size_t bytes;
 	char *base;
 };
 
-static void free_records(struct run *run)
+static void free_records(struct batch *batch)
 {
-	while (run->count)
-		rdm_meta_free(run->slab[--run->count]);
+	while (batch->count)
+		rdm_meta_free(batch->slab[--batch->count]);
 }
 
 /* Records and addresses. 0 or an errno value: then there is nothing to undo. */
-static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, size_t align,
-		     size_t count)
+static int begin_batch(struct rdm_slab_set *set, struct batch *batch, size_t length, size_t align,
+		       size_t count)
 {
-	run->bytes = length * count;
-	run->base = NULL;
-	for (run->count = 0; run->count < count; run->count++)
-		if (!(run->slab[run->count] = new_slab(set, length)))
+	batch->bytes = length * count;
+	batch->base = NULL;
+	for (batch->count = 0; batch->count < count; batch->count++)
+		if (!(batch->slab[batch->count] = new_slab(set, length)))
 			break;
-	if (run->count == count) {
-		run->base = rdm_reserve_take(run->bytes, align);
-		if (!run->base)
+	if (batch->count == count) {
+		batch->base = rdm_reserve_take(batch->bytes, align);
+		if (!batch->base)
 			rdm_log(set->ops->quiet ? RDM_LOG_INFO : RDM_LOG_ERROR,
 				"the reserve of %zu MiB has no room for %zu MiB: set "
 				"RDMALLOC_CONF=reserve:SIZE",
-				rdm_reserve_size() >> 20, run->bytes >> 20);
+				rdm_reserve_size() >> 20, batch->bytes >> 20);
 	}
-	if (!run->base) {
-		free_records(run);
+	if (!batch->base) {
+		free_records(batch);
 		return ENOMEM;
 	}
 	for (size_t i = 0; i < count; i++)
-		run->slab[i]->base = run->base + i * length;
+		batch->slab[i]->base = batch->base + i * length;
 	return 0;
 }
 
 /* Tables beside the reserve, and memory. 0 or errno as rdm_prepare_map(). */
-static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
+static int map_batch(struct rdm_slab_set *set, struct batch *batch, bool last_try)
 {
 	enum rdm_log_level level = last_try ? RDM_LOG_ERROR : RDM_LOG_INFO;
 	unsigned rails = rdm_slabs_open_rails(set);
-	int error = cover(set, rdm_slab_granule(run->slab[run->count - 1]));
+	int error = cover(set, rdm_slab_granule(batch->slab[batch->count - 1]));
 
 	if (!error)
-		error = rdm_state_cover(run->base + run->bytes);
+		error = rdm_state_cover(batch->base + batch->bytes);
 	for (int rail = 0; rail < RDM_RAILS_MAX && !error; rail++)
 		if (rails & (1U << rail))
-			error = rdm_keys_cover(rail, run->base + run->bytes);
+			error = rdm_keys_cover(rail, batch->base + batch->bytes);
 	if (error) {
 		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
-			run->bytes >> 20);
+			batch->bytes >> 20);
 		return error;
 	}
-	return set->ops->map(set, run->base, run->bytes, run->slab[0]->length, level);
+	return set->ops->map(set, batch->base, batch->bytes, batch->slab[0]->length, level);
 }
 
 /* Nothing is registered. */
-static void abandon_run(struct run *run, int error)
+static void abandon_batch(struct batch *batch, int error)
 {
 	/* Somebody else's memory is there now: leave it alone for ever. */
 	if (error == EADDRINUSE)
-		rdm_reserve_keep(run->base, run->bytes, true);
-	else if (rdm_reserve_give(run->base, run->bytes))
+		rdm_reserve_keep(batch->base, batch->bytes, true);
+	else if (rdm_reserve_release(batch->base, batch->bytes))
 		rdm_log(RDM_LOG_ERROR, "cannot give back %zu MiB at %p: raise vm.max_map_count",
-			run->bytes >> 20, (void *)run->base);
-	free_records(run);
+			batch->bytes >> 20, (void *)batch->base);
+	free_records(batch);
 }
 
-int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
-		      size_t *made)
+int rdm_slabs_add_batch(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
+			size_t *made)
 {
-	struct run run;
+	struct batch batch;
 	int error;
 
 	*made = 0;
-	while (!(error = begin_run(set, &run, length, align, count)) &&
-	       (error = map_run(set, &run, count == 1))) {
-		abandon_run(&run, error);
+	while (!(error = begin_batch(set, &batch, length, align, count)) &&
+	       (error = map_batch(set, &batch, count == 1))) {
+		abandon_batch(&batch, error);
 		if (count == 1)
 			break;
 		count /= 2;
 	}
 	if (error)
 		return error == EADDRINUSE ? ENOMEM : error;
-	*made = run.count;
+	*made = batch.count;
 	if (set->ops->fill)
-		error = set->ops->fill(set, run.slab, run.count, made);
+		error = set->ops->fill(set, batch.slab, batch.count, made);
 	for (size_t i = 0; i < *made; i++) {
-		rdm_keymap_assign(run.slab[i]->base, length, run.slab[i]);
+		rdm_slab_map_assign(batch.slab[i]->base, length, batch.slab[i]);
 		set->growths++;
-		insert(set, run.slab[i]);
+		insert(set, batch.slab[i]);
 	}
-	while (run.count > *made)
-		release(run.slab[--run.count]);
+	while (batch.count > *made)
+		release(batch.slab[--batch.count]);
 	return error;
 }
 
@@ -258,7 +258,7 @@ int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align)
 {
 	size_t made;
 
-	return rdm_slabs_add_run(set, length, align, 1, &made);
+	return rdm_slabs_add_batch(set, length, align, 1, &made);
 }
 
 static void unlink_slab(struct rdm_slab *slab)
@@ -290,7 +290,7 @@ static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, s
 	pthread_mutex_lock(&set->lock);
 	while (!slab &&
 	       (*granule = rdm_bits_last(set->index.idle, 0, *granule, true)) != RDM_BITS_NONE) {
-		slab = rdm_keymap[*granule];
+		slab = rdm_slab_map[*granule];
 		if (!slab->quarantined && set->bytes - slab->length < keep)
 			slab = NULL;
 		/* Its blocks have been freed, but a device still has them. */

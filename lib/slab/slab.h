@@ -124,15 +124,15 @@ void rdm_slabs_destroy(struct rdm_slab_set *set);
 bool rdm_slabs_have_room(size_t length, size_t align);
 
 /* The most slabs that are made in one call. */
-#define RDM_RUN_MAX 128
+#define RDM_BATCH_MAX 128
 
 /*
  * Slabs of the same length, prepared and registered: `count` of them, or fewer
  * where memory for so many is not to be had in one piece. *made says how many
  * there are now, also after an error. 0 or an errno value.
  */
-int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
-		      size_t *made);
+int rdm_slabs_add_batch(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
+			size_t *made);
 /* One slab. 0 or an errno value. */
 int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
 

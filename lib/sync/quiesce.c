@@ -9,11 +9,11 @@
 #include "sync/interrupted.h"
 
 /* Held by the one who gets the lock next: a mutex alone goes to who asks last. */
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool inside;
 static __thread bool forked_inside;
-static bool gate_locked_by_fork, locked_by_fork;
+static bool turn_locked_by_fork, locked_by_fork;
 
 bool rdm_quiesce_enter(const char *caller)
 {
@@ -23,9 +23,9 @@ bool rdm_quiesce_enter(const char *caller)
 		errno = EDEADLK;
 		return false;
 	}
-	pthread_mutex_lock(&gate);
+	pthread_mutex_lock(&turn);
 	pthread_mutex_lock(&lock);
-	pthread_mutex_unlock(&gate);
+	pthread_mutex_unlock(&turn);
 	inside = true;
 	return true;
 }
@@ -57,8 +57,8 @@ void rdm_quiesce_prefork(void)
 		rdm_log(RDM_LOG_WARN,
 			"fork() inside a registrar: its locks are the child's problem");
 	else if (!rdm_ablated(RDM_ABLATE_QUIESCE)) {
-		/* The child must not inherit a gate in somebody else's hands, either. */
-		gate_locked_by_fork = rdm_lock_before_fork(&gate);
+		/* The child must not inherit a turn in somebody else's hands, either. */
+		turn_locked_by_fork = rdm_lock_before_fork(&turn);
 		locked_by_fork = rdm_lock_before_fork(&lock);
 	}
 }
@@ -69,6 +69,6 @@ void rdm_quiesce_postfork(void)
 		return;
 	if (locked_by_fork)
 		pthread_mutex_unlock(&lock);
-	if (gate_locked_by_fork)
-		pthread_mutex_unlock(&gate);
+	if (turn_locked_by_fork)
+		pthread_mutex_unlock(&turn);
 }

@@ -19,9 +19,9 @@ void *__real_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align,
 			     struct rdm_want *want);
 void *__wrap_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
 			     struct rdm_want *want);
-void __real_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+void __real_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count);
-void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count);
 
 enum { THREADS = 3, SPREAD = 64 };
@@ -54,12 +54,12 @@ void *__wrap_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align,
 }
 
 /* The block is not live any more, and the memory is not the arena's yet. */
-void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count)
 {
 	if (stop_here == 1)
 		stop_with(blocks[0]);
-	__real_rdm_arena_return(arena, size_class, blocks, count);
+	__real_rdm_arena_free_many(arena, size_class, blocks, count);
 }
 
 static struct {

@@ -16,9 +16,9 @@ struct rdm_arena;
 struct rdm_run;
 
 /* The linker sends the library's calls here (--wrap). */
-void __real_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+void __real_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count);
-void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count);
 void __real_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
@@ -26,11 +26,11 @@ void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 static struct t_meeting meeting;
 static _Thread_local bool returning;
 
-void __wrap_rdm_arena_return(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
 			     size_t count)
 {
 	returning = true;
-	__real_rdm_arena_return(arena, size_class, blocks, count);
+	__real_rdm_arena_free_many(arena, size_class, blocks, count);
 	returning = false;
 }
 
