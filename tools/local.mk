@@ -36,7 +36,7 @@ tools_rdmalloc_SOURCES = \
 	tools/top.c tools/top.h
 tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) \
 	$(JSON_CFLAGS) $(CURSES_CFLAGS) \
-	-DRDM_LIBDIR='"$(libdir)"'
+	-DLIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = probe/librdmprobe.la lib/librdmalloc.la \
 	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)
 
