@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_SUPPORT_H
-#define RDM_TEST_SUPPORT_H
+#ifndef TEST_SUPPORT_H
+#define TEST_SUPPORT_H
 
 /* What the tests share. A test is a program that exits with T_PASS, T_FAIL or T_SKIP. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_WATCH_H
-#define RDM_TEST_WATCH_H
+#ifndef TEST_WATCH_H
+#define TEST_WATCH_H
 
 /* A rail that notes who registers, and the end of what the background thread does. */
 #include "support.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_BACKING_H
-#define RDM_TEST_BACKING_H
+#ifndef TEST_BACKING_H
+#define TEST_BACKING_H
 
 /* One program for each backing: the build defines T_BACKING. */
 
