@@ -30,6 +30,7 @@ bench_subjects_floor_CPPFLAGS = $(bench_cppflags)
 bench_subjects_floor_LDFLAGS = $(bench_ldflags)
 bench_subjects_floor_LDADD = $(bench_libs)
 
+bench_subjects_malloc_SOURCES = bench/subjects/any_malloc.c
 bench_subjects_malloc_CPPFLAGS = $(bench_cppflags)
 bench_subjects_malloc_LDFLAGS = $(bench_ldflags)
 bench_subjects_malloc_LDADD = $(bench_libs)

@@ -33,17 +33,17 @@ bench-trace: all bench/trace
 	$(top_srcdir)/bench/trace-run --build .
 
 # Ordinary programs with the library preloaded; a few minutes of a quiet machine.
-EXTRA_PROGRAMS += bench/once bench/preload/fork bench/preload/pair
-bench_preload_fork_LDADD =
+EXTRA_PROGRAMS += bench/once bench/preload/fork_cost bench/preload/pair
+bench_preload_fork_cost_LDADD =
 bench_preload_pair_LDADD =
 bench_once_CPPFLAGS = $(bench_cppflags)
 bench_once_LDFLAGS = $(bench_ldflags)
 bench_once_LDADD =
-bench-preloaded: all bench/once bench/preload/fork bench/preload/pair
+bench-preloaded: all bench/once bench/preload/fork_cost bench/preload/pair
 	$(top_srcdir)/bench/preload/run >$(top_srcdir)/docs/bench/preload.md
 	$(top_srcdir)/bench/programs --build . >$(top_srcdir)/docs/bench/programs.md
 
-MOSTLYCLEANFILES += bench/once bench/preload/fork bench/preload/pair bench/trace bench/scaling-rdmalloc bench/scaling-malloc bench/tables
+MOSTLYCLEANFILES += bench/once bench/preload/fork_cost bench/preload/pair bench/trace bench/scaling-rdmalloc bench/scaling-malloc bench/tables
 EXTRA_DIST += bench/preload/run bench/programs bench/trace-run bench/scaling-run docs/scaling.md
 
 .PHONY: bench-trace bench-scaling bench-preloaded

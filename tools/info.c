@@ -17,7 +17,7 @@
 #include "info_process.h"
 #include "options.h"
 #include "output.h"
-#include "preload.h"
+#include "preloadable.h"
 #include "published.h"
 #include "rdmalloc.h"
 

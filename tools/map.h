@@ -2,7 +2,7 @@
 #ifndef TOOLS_MAP_H
 #define TOOLS_MAP_H
 
-#include "backing.h"
+#include "pagemap.h"
 #include "published.h"
 
 /* rdmalloc map: a picture of a heap, slab by slab. */

@@ -10,7 +10,7 @@
 
 #include "options.h"
 #include "output.h"
-#include "preload.h"
+#include "preloadable.h"
 
 /* As env(1) and nohup(1) have them. */
 enum { CANNOT_PRELOAD = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "backing.h"
+#include "pagemap.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

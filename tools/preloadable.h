@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef TOOLS_PRELOAD_H
-#define TOOLS_PRELOAD_H
+#ifndef TOOLS_PRELOADABLE_H
+#define TOOLS_PRELOADABLE_H
 
 /* Where librdmalloc-preload.so is, and whether a program can have it. */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "preload.h"
+#include "preloadable.h"
 
 #include <errno.h>
 #include <stdio.h>

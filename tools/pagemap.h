@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef TOOLS_BACKING_H
-#define TOOLS_BACKING_H
+#ifndef TOOLS_PAGEMAP_H
+#define TOOLS_PAGEMAP_H
 
 /*
  * Which pages are behind a range of another process, as the kernel tells. Linux 6.7 says it of any
