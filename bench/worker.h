@@ -18,7 +18,8 @@
  * Each of the following makes works possible; what is not defined is reported
  * as not measured:
  *
- *	#define SUBJECT_ALLOC 1          pair, batch32, batch1024, crossthread
+ *	#define SUBJECT_ALLOC 1          pair, batch32, batch1024, crossthread;
+ *	                                 and for bench/run scaling: batch, cross
  *	static inline void *subject_alloc(size_t size);
  *	static inline void subject_free(void *ptr, size_t size);
  *

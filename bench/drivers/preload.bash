@@ -1,23 +1,9 @@
-#!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# bench/run preload, in the build's top directory: preload.bash ROUNDS
 set -eu -o pipefail
 
-usage() {
-	cat <<'END'
-Usage: bench/preload/run [--rounds N]
-
-In the build's top directory: what malloc and fork cost under the preload, beside the same
-program without it. The two take turns; medians of N rounds (9). Prints Markdown.
-END
-}
-
-rounds=9
-case ${1:-} in
---rounds) rounds=$2 ;;
--h | --help) usage; exit 0 ;;
-'') ;;
-*) usage >&2; exit 2 ;;
-esac
+rounds=$1
 library=$PWD/lib/.libs/librdmalloc-preload.so
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -111,7 +97,7 @@ print_forks() {
 cat <<END
 # malloc and fork under the preload
 
-Written by \`bench/preload/run\`: medians of $rounds rounds, alone and preloaded in turns, Linux
+Written by \`bench/run preload\`: medians of $rounds rounds, alone and preloaded in turns, Linux
 $(uname -r | cut -d- -f1), $(nproc) processors; the load average was $(cut -d ' ' -f 1 /proc/loadavg) at the start.
 
 ## malloc and free, the first byte touched
