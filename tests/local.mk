@@ -74,6 +74,8 @@ check_PROGRAMS += \
 	tests/faults/memlock \
 	tests/faults/uring \
 	tests/fork/device_anon tests/fork/device_shared tests/fork/device_hugetlb
+tests_faults_memlock_SOURCES = tests/faults/memlock.c tests/faults/sparse.h
+tests_faults_uring_SOURCES = tests/faults/uring.c tests/faults/sparse.h
 endif
 if HAVE_VERBS
 check_PROGRAMS += tests/faults/device

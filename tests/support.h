@@ -87,6 +87,9 @@ size_t t_page(void);
 /* Starts the program again with this in RDMALLOC_CONF, if nothing is there. */
 void t_configure(char **argv, const char *conf);
 
+/* This program in the process's place, with that in RDMALLOC_CONF and one argument; T_FAIL. */
+int t_again(const char *conf, size_t argument);
+
 /* What is open, mapped and resident in this process. */
 size_t t_vmas(uintptr_t lo, uintptr_t hi);
 size_t t_vmas_total(void);
@@ -154,6 +157,23 @@ void t_meeting_stay(struct t_meeting *meeting);
 void t_meeting_come(struct t_meeting *meeting);
 /* Of the other, in the same process: it has got through. */
 void t_meeting_through(struct t_meeting *meeting);
+
+/*
+ * Spurts of work: one starts in every thread that awaits it, so that what its starter does next
+ * comes in the middle of it.
+ */
+struct t_spurts {
+	pthread_mutex_t lock;
+	pthread_cond_t starts;
+	uint64_t number;
+};
+#define T_SPURTS_INIT                                                  \
+	{                                                              \
+		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 \
+	}
+void t_spurts_start(struct t_spurts *spurts);
+/* Waits for one later than *last, which begins with 0, and leaves its number there. */
+void t_spurts_await(struct t_spurts *spurts, uint64_t *last);
 
 #define T_REGIONS 8192
 

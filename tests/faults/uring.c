@@ -4,6 +4,7 @@
  * full is ENOSPC, and the pool recovers from it.
  */
 #include "support.h"
+#include "sparse.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -235,13 +236,7 @@ int main(void)
 		CASE(single_issuer), CASE(slots_out_of_range), CASE(buffers_registered_already),
 		CASE(comes_back),    CASE(table_is_full),      CASE(table_is_too_short),
 	};
-	int ret = io_uring_queue_init(4, &ring, 0);
 
-	if (ret)
-		t_skip("io_uring_queue_init: %s", strerror(-ret));
-	ret = io_uring_register_buffers_sparse(&ring, 4);
-	if (ret)
-		t_skip("io_uring has no sparse buffer tables: %s", strerror(-ret));
-	io_uring_queue_exit(&ring);
+	t_need_sparse_tables();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

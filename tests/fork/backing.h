@@ -74,6 +74,17 @@ static inline unsigned t_backing(void)
 	return T_BACKING;
 }
 
+/* Plays a test with each policy in turn. */
+static inline int t_each_policy(void (*play)(unsigned backing, unsigned policy))
+{
+	unsigned backing = t_backing();
+
+	play(backing, RDM_FORK_HOLE);
+	play(backing, RDM_FORK_ZERO);
+	play(backing, RDM_FORK_COPY);
+	return T_PASS;
+}
+
 static inline const char *t_backing_name(void)
 {
 	return T_BACKING == RDM_BACKING_ANON   ? "anon" :
