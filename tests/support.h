@@ -213,6 +213,8 @@ void t_recorder_fill(struct t_recorder *recorder, int byte);
 rdm_pool *t_pool(const char *name, unsigned backing, unsigned fork_policy, size_t slab,
 		 size_t limit);
 void *t_malloc(rdm_pool *pool, size_t size);
+/* So many blocks (up to 128) and then none, without another malloc. */
+void t_malloc_and_free(rdm_pool *pool, size_t size, unsigned count);
 struct rdm_stats t_stats(rdm_pool *pool);
 /* The audit's violations; prints every count that is not 0. */
 size_t t_audit(rdm_pool *pool);
