@@ -6,11 +6,11 @@
  */
 #include "config.h"
 
-#include "keymap.h"
-#include "keys.h"
-#include "pool.h"
+#include "memory/keymap.h"
+#include "memory/keys.h"
+#include "pool/pool.h"
 #include "rdmalloc.h"
-#include "state.h"
+#include "memory/state.h"
 
 #include <err.h>
 #include <fcntl.h>

@@ -51,10 +51,10 @@ check-man-lint:
 
 check-man-complete:
 	@cd $(top_srcdir) && status=0; \
-	symbols=`sed -n 's/^[[:space:]]*\(rdm_[a-z0-9_]*\);$$/\1/p' lib/librdmalloc.map`; \
-	keys=`sed -n 's/^[[:space:]]*{ "\([a-z_]*\)", RDM_CONF_.*/\1/p' lib/conf.c`; \
-	test -n "$$symbols" || { echo "no symbols found in lib/librdmalloc.map"; status=1; }; \
-	test -n "$$keys" || { echo "no keys found in lib/conf.c"; status=1; }; \
+	symbols=`sed -n 's/^[[:space:]]*\(rdm_[a-z0-9_]*\);$$/\1/p' lib/api/librdmalloc.map`; \
+	keys=`sed -n 's/^[[:space:]]*{ "\([a-z_]*\)", RDM_CONF_.*/\1/p' lib/base/conf.c`; \
+	test -n "$$symbols" || { echo "no symbols found in lib/api/librdmalloc.map"; status=1; }; \
+	test -n "$$keys" || { echo "no keys found in lib/base/conf.c"; status=1; }; \
 	for symbol in $$symbols; do \
 		page=man/$$symbol.3; \
 		case " $(dist_man_MANS) " in \

@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "conf.h"
+#include "base/conf.h"
 #include "config.h"
 #include "info_process.h"
 #include "options.h"

@@ -9,7 +9,7 @@ forktest_sources = \
 forktest_sources += tools/options.c tools/options.h
 bin_PROGRAMS += tools/rdmalloc
 tools_rdmalloc_SOURCES = \
-	lib/conf.c lib/conf.h lib/log.c lib/log.h \
+	lib/base/conf.c lib/base/conf.h lib/base/log.c lib/base/log.h \
 	tools/checks/cgroup.c \
 	tools/checks/check.h \
 	tools/checks/devices.c \

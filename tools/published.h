@@ -3,7 +3,7 @@
 #define TOOLS_PUBLISHED_H
 
 /*
- * What other processes publish with RDMALLOC_CONF=publish:true, see lib/publish_layout.h. Nothing in
+ * What other processes publish with RDMALLOC_CONF=publish:true, see lib/pool/publish_layout.h. Nothing in
  * there is believed: counts and indices are checked, texts are ended.
  */
 
@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "publish_layout.h"
+#include "pool/publish_layout.h"
 
 enum heap_error {
 	HEAP_READ = 0,

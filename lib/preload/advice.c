@@ -11,9 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "pins.h"
+#include "memory/reserve.h"
+#include "plain/pins.h"
 #include "preload/preload.h"
-#include "reserve.h"
 
 static int next(void *addr, size_t length, int advice)
 {

@@ -10,11 +10,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "conf.h"
-#include "log.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "memory/reserve.h"
 #include "preload/preload.h"
 #include "rdmalloc.h"
-#include "reserve.h"
 
 int MPI_Alloc_mem(intptr_t size, void *info, void *baseptr);
 int MPI_Free_mem(void *base);

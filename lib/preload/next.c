@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "log.h"
+#include "base/log.h"
 
 #define EARLY_BYTES ((size_t)64 << 10)
 #define EARLY_ALIGN ((size_t)16)

@@ -16,12 +16,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ablate.h"
-#include "fork.h"
-#include "log.h"
-#include "pins.h"
+#include "base/ablate.h"
+#include "base/log.h"
+#include "fork/fork.h"
+#include "memory/reserve.h"
+#include "plain/pins.h"
 #include "preload/preload.h"
-#include "reserve.h"
 
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "conf.h"
-#include "fork.h"
-#include "log.h"
-#include "pins.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "plain/pins.h"
+#include "sync/fork_count.h"
 
 /* Where programs have no descriptors. */
 #define DESCRIPTOR 500

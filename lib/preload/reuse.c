@@ -8,11 +8,11 @@
 #include <sys/queue.h>
 #include <sys/resource.h>
 
-#include "conf.h"
-#include "keymap.h"
-#include "log.h"
-#include "meta.h"
-#include "slab.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "memory/keymap.h"
+#include "memory/meta.h"
+#include "slab/slab.h"
 
 /* Idle regions, their bytes, and shadows at a time: more registrations are none of ours. */
 #define IDLE_MAX 1024

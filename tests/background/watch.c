@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pool.h"
-#include "quiesce.h"
+#include "pool/pool.h"
+#include "sync/quiesce.h"
 
 _Atomic(size_t) watch_made, watch_refused;
 

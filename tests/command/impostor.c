@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "publish_layout.h"
+#include "pool/publish_layout.h"
 
 struct page {
 	struct rdm_page_header header;

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "size_class.h"
+#include "base/size_class.h"
 
 #define FREED "freed already"
 #define FOREIGN "not a pointer of any pool"

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "size_class.h"
+#include "base/size_class.h"
 
 enum { BATCH = 6 };
 

@@ -6,7 +6,7 @@
  */
 #include "support.h"
 
-#include "size_class.h"
+#include "base/size_class.h"
 
 enum { THREADS = 4, SLOTS = 1500 };
 

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fork.h"
-#include "quiesce.h"
-#include "slab.h"
-#include "state.h"
+#include "fork/fork.h"
+#include "sync/quiesce.h"
+#include "slab/slab.h"
+#include "memory/state.h"
 
 enum { MOST_SLABS = 400, MOST_RUNS = 4000 };
 
@@ -261,7 +261,7 @@ int main(void)
 	T_CHECK(!rdm_slabs_open_reserve(false));
 	set.kind.pages = RDM_PAGES_BASE;
 	set.kind.node = -1;
-	rdm_slabs_init(&set, NULL);
+	rdm_slabs_init(&set, NULL, NULL);
 	play(t_quick() ? 20000 : 100000);
 	forget();
 	trim();

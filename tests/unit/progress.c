@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fork.h"
+#include "sync/fork_count.h"
 
 enum { STEPS_AT_LEAST = 4 };
 

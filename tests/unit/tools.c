@@ -10,11 +10,11 @@
 
 #include <cmocka.h>
 
-#include "bits.h"
-#include "conf.h"
-#include "meta.h"
-#include "size_class.h"
-#include "slab_index.h"
+#include "base/bits.h"
+#include "base/conf.h"
+#include "memory/meta.h"
+#include "base/size_class.h"
+#include "slab/slab_index.h"
 
 enum { BITS = 500, ROUNDS = 20000 };
 

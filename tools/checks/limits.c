@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "conf.h"
+#include "base/conf.h"
 #include "read.h"
 
 /* What a program of some size has registered; the kernel's own default is 2. */

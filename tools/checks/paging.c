@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 
 #include "check.h"
-#include "conf.h"
+#include "base/conf.h"
 #include "rdmalloc.h"
 #include "read.h"
 #include "traits.h"

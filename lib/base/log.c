@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 512
+
+static enum rdm_log_level threshold = RDM_LOG_WARN;
+
+void rdm_log_set_level(enum rdm_log_level level)
+{
+	threshold = level;
+}
+
+static void emit(const char *format, va_list args)
+{
+	static const char prefix[] = "rdmalloc: ";
+	char line[LINE_MAX_BYTES];
+	size_t used = sizeof(prefix) - 1;
+	int saved = errno;
+	int wanted;
+
+	memcpy(line, prefix, used);
+	/* glibc's vsnprintf allocates nothing for integers and strings, and takes no lock. */
+	wanted = vsnprintf(line + used, sizeof(line) - used - 1, format, args);
+	if (wanted > 0)
+		used += (size_t)wanted < sizeof(line) - used - 1 ? (size_t)wanted :
+								   sizeof(line) - used - 2;
+	line[used++] = '\n';
+	/* There is nobody to tell when stderr is closed. */
+	(void)!write(STDERR_FILENO, line, used);
+	errno = saved;
+}
+
+void rdm_log(enum rdm_log_level level, const char *format, ...)
+{
+	va_list args;
+
+	if (level > threshold)
+		return;
+	va_start(args, format);
+	emit(format, args);
+	va_end(args);
+}
+
+void rdm_die(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	emit(format, args);
+	va_end(args);
+	abort();
+}

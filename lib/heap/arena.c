@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "heap/arena.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/ablate.h"
+#include "heap/arena_config.h"
+#include "base/log.h"
+#include "base/size_class.h"
+#include "memory/keymap.h"
+#include "memory/state.h"
+#include "sync/gate.h"
+
+static __thread struct rdm_want noted;
+
+static struct rdm_arena *arena_of(extent_hooks_t *hooks)
+{
+	return (struct rdm_arena *)(void *)((char *)hooks - offsetof(struct rdm_arena, hooks));
+}
+
+static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t align, bool *zero,
+			bool *commit, unsigned index)
+{
+	void *run = rdm_slabs_carve(arena_of(hooks)->slabs, at, size, align);
+
+	(void)index;
+	if (!run) {
+		/* Continuing a run in place is a favour, not a need. */
+		if (!at)
+			noted = (struct rdm_want){ .size = size, .align = align };
+		return NULL;
+	}
+	/* A device or a peer may have written where nothing was allocated. */
+	if (*zero)
+		memset(run, 0, size);
+	*commit = true;
+	return run;
+}
+
+/* What this thread's purge has released, for one question about all of it. */
+#define BATCH 32
+struct batch {
+	size_t count;
+	struct rdm_run runs[BATCH];
+};
+static __thread struct batch *purging;
+
+static void uncarve_batch(struct batch *batch)
+{
+	size_t count = batch->count;
+
+	batch->count = 0;
+	rdm_slabs_uncarve(batch->runs, count);
+}
+
+static bool hook_dalloc(extent_hooks_t *hooks, void *run, size_t size, bool committed,
+			unsigned index)
+{
+	struct rdm_run freed = { .at = run, .size = size };
+
+	(void)hooks;
+	(void)committed;
+	(void)index;
+	if (!purging) {
+		rdm_slabs_uncarve(&freed, 1);
+		return false;
+	}
+	purging->runs[purging->count++] = freed;
+	if (purging->count == BATCH)
+		uncarve_batch(purging);
+	return false;
+}
+
+static void hook_destroy(extent_hooks_t *hooks, void *run, size_t size, bool committed,
+			 unsigned index)
+{
+	hook_dalloc(hooks, run, size, committed, index);
+}
+
+static bool hook_split(extent_hooks_t *hooks, void *run, size_t size, size_t size_a, size_t size_b,
+		       bool committed, unsigned index)
+{
+	(void)hooks;
+	(void)run;
+	(void)size;
+	(void)size_a;
+	(void)size_b;
+	(void)committed;
+	(void)index;
+	return false;
+}
+
+/* Across slabs an allocation would need two keys. */
+static bool hook_merge(extent_hooks_t *hooks, void *a, size_t size_a, void *b, size_t size_b,
+		       bool committed, unsigned index)
+{
+	(void)hooks;
+	(void)size_a;
+	(void)size_b;
+	(void)committed;
+	(void)index;
+	return rdm_keymap_slab(a) != rdm_keymap_slab(b) && !rdm_ablated(RDM_ABLATE_MERGE);
+}
+
+int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
+{
+	struct rdm_arena_config config = { .extent_hooks = &arena->hooks };
+	size_t size = sizeof(arena->index), names = 3;
+	int error;
+
+	/* No commit and purge hooks: what is registered stays where it is. */
+	arena->hooks = (extent_hooks_t){
+		.alloc = hook_alloc,
+		.dalloc = hook_dalloc,
+		.destroy = hook_destroy,
+		.split = hook_split,
+		.merge = hook_merge,
+	};
+	arena->slabs = slabs;
+	rdm_gate_enter();
+	error = rdm_je_mallctl("experimental.arenas_create_ext", &arena->index, &size, &config,
+			       sizeof(config));
+	if (!error)
+		error = rdm_je_mallctlnametomib("arena.0.purge", arena->purge, &names);
+	rdm_gate_leave();
+	arena->purge[1] = arena->index;
+	return error;
+}
+
+static void command(unsigned index, const char *name)
+{
+	char path[40];
+	int error;
+
+	snprintf(path, sizeof(path), "arena.%u.%s", index, name);
+	rdm_gate_enter();
+	error = rdm_je_mallctl(path, NULL, NULL, NULL, 0);
+	rdm_gate_leave();
+	if (error)
+		rdm_die("jemalloc refuses %s: %s", path, strerror(error));
+}
+
+void rdm_arena_destroy(struct rdm_arena *arena)
+{
+	command(arena->index, "destroy");
+}
+
+void rdm_arena_reset(struct rdm_arena *arena)
+{
+	command(arena->index, "reset");
+}
+
+static void deallocate(void *block, unsigned state)
+{
+	if (state & RDM_STATE_DIRECT)
+		rdm_slabs_uncarve(
+			&(struct rdm_run){ .at = block, .size = rdm_state_block_size(state) }, 1);
+	else
+		rdm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+}
+
+/* jemalloc lets one thread at a time, and others go on without. Taken inside the gate: fork() finds it free. */
+static pthread_mutex_t purge = PTHREAD_MUTEX_INITIALIZER;
+
+static void purge_locked(const struct rdm_arena *arena)
+{
+	/* By number: to look the name up would take longer. */
+	if (rdm_je_mallctlbymib(arena->purge, 3, NULL, NULL, NULL, 0))
+		rdm_die("jemalloc refuses to purge");
+}
+
+void rdm_arena_purge(struct rdm_arena *arena)
+{
+	struct batch batch = { 0 };
+
+	rdm_gate_enter();
+	pthread_mutex_lock(&purge);
+	purging = &batch;
+	purge_locked(arena);
+	purging = NULL;
+	pthread_mutex_unlock(&purge);
+	uncarve_batch(&batch);
+	rdm_gate_leave();
+}
+
+void rdm_arena_return(struct rdm_arena *arena, unsigned class, void *const *blocks, size_t count)
+{
+	struct batch batch = { 0 };
+	bool locked;
+
+	rdm_gate_enter();
+	locked = !pthread_mutex_trylock(&purge);
+	purging = locked ? &batch : NULL;
+	while (count) {
+		deallocate(blocks[--count], class);
+		if (locked)
+			purge_locked(arena);
+	}
+	purging = NULL;
+	if (locked)
+		pthread_mutex_unlock(&purge);
+	uncarve_batch(&batch);
+	rdm_gate_leave();
+}
+
+static void *allocate(size_t size, int flags, size_t *usable)
+{
+	void *block;
+
+	rdm_gate_enter();
+	block = rdm_je_mallocx(size, flags);
+	*usable = block ? rdm_je_nallocx(size, flags) : 0;
+	rdm_gate_leave();
+	return block;
+}
+
+/*
+ * In a dying thread, after jemalloc's own destructor has run, jemalloc serves
+ * arena 0 whatever one asks for: those callers get whole pages from the slab.
+ */
+static void *alloc_direct(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
+			  struct rdm_want *want)
+{
+	unsigned class = rdm_class_of(size);
+	void *run;
+
+	size = rdm_class_size(class);
+	run = rdm_slabs_carve(arena->slabs, NULL, size, align);
+	if (!run)
+		*want = (struct rdm_want){ .size = size, .align = align };
+	*state = class | RDM_STATE_DIRECT;
+	return run;
+}
+
+void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
+		      struct rdm_want *want)
+{
+	int flags = MALLOCX_ARENA(arena->index) | MALLOCX_TCACHE_NONE;
+	size_t usable;
+	void *block;
+
+	if (align > RDM_UNIT)
+		flags |= MALLOCX_LG_ALIGN(__builtin_ctzl(align));
+	*want = noted = (struct rdm_want){ 0 };
+	size = rdm_class_size(rdm_class_of(size));
+	block = allocate(size, flags, &usable);
+	if (!block) {
+		*want = noted;
+		return NULL;
+	}
+	if (!rdm_reserve_has(block)) {
+		rdm_arena_free(block, 0);
+		return alloc_direct(arena, size, align, state, want);
+	}
+	*state = rdm_class_of(usable);
+	return block;
+}
+
+bool rdm_arena_resize(void *block, unsigned class)
+{
+	size_t size = rdm_class_size(class);
+	size_t got;
+
+	rdm_gate_enter();
+	got = rdm_je_xallocx(block, size, 0, MALLOCX_TCACHE_NONE);
+	rdm_gate_leave();
+	return got == size;
+}
+
+void rdm_arena_free(void *block, unsigned state)
+{
+	rdm_gate_enter();
+	deallocate(block, state);
+	rdm_gate_leave();
+}

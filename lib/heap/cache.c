@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "heap/cache.h"
+
+#include "heap/heap.h"
+
+size_t rdm_cache_budget;
+struct rdm_quick rdm_quick;
+
+void rdm_cache_quicken(size_t reserve)
+{
+	if (rdm_quick.units || !rdm_tls_open())
+		return;
+	rdm_quick =
+		(struct rdm_quick){ .classes = RDM_CLASS_MAX, .units = reserve >> RDM_UNIT_SHIFT };
+}
+
+void rdm_cache_flush(struct rdm_cache *cache)
+{
+	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
+		if (cache->stacks[c].floor)
+			rdm_depot_give(&cache->home->depot, c, rdm_cache_unload(cache, c));
+}
+
+size_t rdm_cache_bytes(const struct rdm_cache *cache)
+{
+	size_t bytes = 0;
+
+	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++) {
+		const struct rdm_stack *stack = &cache->stacks[c];
+		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
+
+		if (stack->floor)
+			bytes += (size_t)(top - stack->floor) * rdm_class_size(c);
+	}
+	return bytes;
+}

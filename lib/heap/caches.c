@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "heap/caches.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/ablate.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "heap/arena.h"
+#include "heap/heap.h"
+#include "memory/meta.h"
+#include "rdmalloc.h"
+#include "sync/interrupted.h"
+
+/* The caches of a thread, by its heaps' slots. */
+struct rdm_thread {
+	struct rdm_cache **caches;
+	unsigned slots;
+};
+
+/* A thread that has none (yet), and must not make one now. */
+static struct rdm_thread outsider;
+
+#define self (rdm_tls.self)
+
+/* In a child: the thread that forked. It alone has what is in inherited heaps' caches. */
+static const struct rdm_thread *survivor;
+
+static pthread_key_t key;
+/* Guards the heaps' lists of caches. Under it: depots only. */
+static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
+
+static struct rdm_thread *join_registry(void)
+{
+	struct rdm_thread *thread = rdm_meta_alloc(sizeof(*thread));
+
+	if (!thread)
+		return &outsider;
+	/* It may call a malloc that is served by a pool. */
+	self = &outsider;
+	if (pthread_setspecific(key, thread)) {
+		rdm_meta_free(thread);
+		thread = NULL;
+	}
+	self = thread;
+	return thread ? thread : &outsider;
+}
+
+static bool make_slot(struct rdm_thread *thread, unsigned slot)
+{
+	unsigned slots = thread->slots ? thread->slots : 8;
+	struct rdm_cache **caches;
+
+	if (slot < thread->slots)
+		return true;
+	while (slots <= slot)
+		slots *= 2;
+	caches = rdm_meta_alloc(slots * sizeof(struct rdm_cache *));
+	if (!caches)
+		return false;
+	if (thread->slots)
+		memcpy(caches, thread->caches, thread->slots * sizeof(struct rdm_cache *));
+	rdm_meta_free(thread->caches);
+	thread->caches = caches;
+	thread->slots = slots;
+	return true;
+}
+
+static void settle(struct rdm_cache *cache, struct rdm_heap *heap)
+{
+	pthread_mutex_lock(&registry);
+	cache->home = heap;
+	LIST_INSERT_HEAD(&heap->caches, cache, link);
+	atomic_store_explicit(&cache->heap, heap, memory_order_release);
+	pthread_mutex_unlock(&registry);
+}
+
+struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
+{
+	struct rdm_thread *thread = self ? self : join_registry();
+	struct rdm_cache *cache;
+
+	if (thread == &outsider || !make_slot(thread, heap->slot))
+		return NULL;
+	cache = thread->caches[heap->slot];
+	if (!cache) {
+		/* A CPU takes addresses that are a multiple of 4 KiB apart for one: see state.c. */
+		cache = rdm_meta_alloc_aligned(sizeof(*cache), 4096);
+		if (!cache)
+			return NULL;
+		cache->owner = thread;
+		thread->caches[heap->slot] = cache;
+	}
+	if (!atomic_load_explicit(&cache->heap, memory_order_acquire))
+		settle(cache, heap);
+	rdm_tls.hot = cache;
+	return cache;
+}
+
+/* Runs before jemalloc's own destructor, because its key is older. */
+static void leave_registry(void *arg)
+{
+	struct rdm_thread *thread = arg;
+
+	rdm_tls.hot = &rdm_tls_no_cache;
+	self = &outsider;
+	for (unsigned i = 0; i < thread->slots; i++) {
+		struct rdm_cache *cache = thread->caches[i];
+
+		if (!cache)
+			continue;
+		pthread_mutex_lock(&registry);
+		if (cache->home) {
+			rdm_cache_flush(cache);
+			LIST_REMOVE(cache, link);
+		}
+		pthread_mutex_unlock(&registry);
+		rdm_meta_free(cache);
+	}
+	rdm_meta_free(thread->caches);
+	rdm_meta_free(thread);
+}
+
+static int membarrier(int command)
+{
+	return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+int rdm_caches_open(void)
+{
+	/* Now it is quick: there is one thread. */
+	membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+	rdm_cache_budget = rdm_conf()->magazine;
+	return pthread_key_create(&key, leave_registry);
+}
+
+/* Whether every other thread has seen what we wrote, and we what it did before. */
+static bool order_all_threads(void)
+{
+	static bool complained;
+
+	if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+		return true;
+	if (errno == EPERM && !membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) &&
+	    !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+		return true;
+	if (!complained)
+		rdm_log(RDM_LOG_WARN,
+			"membarrier(2) fails (%s): what other threads keep in their magazines "
+			"cannot be had from here",
+			strerror(errno));
+	complained = true;
+	return false;
+}
+
+/* Whether the cache's thread did not come with us through fork(). */
+static bool is_orphan(const struct rdm_cache *cache)
+{
+	return atomic_load(&cache->home->inherited) && cache->owner != survivor;
+}
+
+/*
+ * Keeps every thread out of its cache of the heap. False: the others are not
+ * to be touched. idle: nobody uses the heap, so they can be in any case.
+ */
+static bool lock_caches(struct rdm_heap *heap, bool idle)
+{
+	struct rdm_cache *cache;
+	bool ordered;
+
+	pthread_mutex_lock(&registry);
+	LIST_FOREACH (cache, &heap->caches, link)
+		atomic_store(&cache->heap, RDM_NO_HEAP);
+	if (idle || rdm_ablated(RDM_ABLATE_WAIT))
+		return true;
+	ordered = order_all_threads();
+	LIST_FOREACH (cache, &heap->caches, link)
+		while (ordered && !is_orphan(cache) &&
+		       atomic_load_explicit(&cache->busy, memory_order_acquire))
+			sched_yield();
+	return ordered;
+}
+
+static void unlock_caches(struct rdm_heap *heap)
+{
+	struct rdm_cache *cache;
+
+	if (!atomic_load(&heap->inherited))
+		LIST_FOREACH (cache, &heap->caches, link)
+			atomic_store_explicit(&cache->heap, heap, memory_order_release);
+	pthread_mutex_unlock(&registry);
+}
+
+/* Moves what the threads have to the depot. */
+static void flush_all(struct rdm_heap *heap, bool idle)
+{
+	bool all = lock_caches(heap, idle);
+	struct rdm_cache *cache;
+
+	LIST_FOREACH (cache, &heap->caches, link)
+		if ((all || cache->owner == self) && !is_orphan(cache))
+			rdm_cache_flush(cache);
+	unlock_caches(heap);
+}
+
+bool rdm_caches_drain_depot(struct rdm_heap *heap)
+{
+	bool drained = false;
+
+	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++) {
+		struct rdm_magazine *list = rdm_depot_take_all(&heap->depot, c);
+
+		for (const struct rdm_magazine *each = list; each; each = each->next)
+			for (size_t i = 0; i < each->count; i++)
+				rdm_arena_free(each->blocks[i], c);
+		drained = drained || list;
+		rdm_magazines_free(list);
+	}
+	return drained;
+}
+
+bool rdm_caches_drain(struct rdm_heap *heap)
+{
+	flush_all(heap, false);
+	return rdm_caches_drain_depot(heap);
+}
+
+/* What they hold goes to the depot, unless their thread was in the midst of moving it. */
+static void bury(struct rdm_heap *heap, const struct rdm_thread *except, bool inherited)
+{
+	struct rdm_cache *cache, *next;
+	struct rdm_caches buried = LIST_HEAD_INITIALIZER(buried);
+
+	pthread_mutex_lock(&registry);
+	for (cache = LIST_FIRST(&heap->caches); cache; cache = next) {
+		next = LIST_NEXT(cache, link);
+		if (cache->owner == except || atomic_load(&heap->inherited) != inherited)
+			continue;
+		if (!atomic_load(&cache->busy))
+			rdm_cache_flush(cache);
+		LIST_REMOVE(cache, link);
+		LIST_INSERT_HEAD(&buried, cache, link);
+	}
+	pthread_mutex_unlock(&registry);
+	while ((cache = LIST_FIRST(&buried))) {
+		LIST_REMOVE(cache, link);
+		rdm_meta_free(cache);
+	}
+}
+
+static void bury_orphans(struct rdm_heap *heap)
+{
+	bury(heap, survivor, true);
+}
+
+void rdm_caches_bury(struct rdm_heap *heap)
+{
+	bury(heap, self, false);
+}
+
+void rdm_caches_forget(struct rdm_heap *heap)
+{
+	bury_orphans(heap);
+	flush_all(heap, true);
+	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
+		rdm_magazines_free(rdm_depot_take_all(&heap->depot, c));
+}
+
+void rdm_caches_close(struct rdm_heap *heap)
+{
+	struct rdm_cache *cache;
+
+	pthread_mutex_lock(&registry);
+	while ((cache = LIST_FIRST(&heap->caches))) {
+		rdm_cache_flush(cache);
+		LIST_REMOVE(cache, link);
+		cache->home = NULL;
+		atomic_store_explicit(&cache->heap, NULL, memory_order_release);
+	}
+	pthread_mutex_unlock(&registry);
+	rdm_depot_destroy(&heap->depot);
+}
+
+void rdm_caches_adopt(struct rdm_heap *heap)
+{
+	struct rdm_cache *cache;
+
+	bury_orphans(heap);
+	pthread_mutex_lock(&registry);
+	LIST_FOREACH (cache, &heap->caches, link)
+		atomic_store_explicit(&cache->heap, heap, memory_order_release);
+	pthread_mutex_unlock(&registry);
+}
+
+size_t rdm_caches_bytes(struct rdm_heap *heap)
+{
+	bool all = lock_caches(heap, false);
+	const struct rdm_cache *cache;
+	size_t bytes = 0;
+
+	LIST_FOREACH (cache, &heap->caches, link)
+		if ((all || cache->owner == self) && !is_orphan(cache))
+			bytes += rdm_cache_bytes(cache);
+	unlock_caches(heap);
+	return bytes;
+}
+
+void rdm_thread_flush(void)
+{
+	const struct rdm_thread *thread = self;
+
+	if (!thread)
+		return;
+	for (unsigned i = 0; i < thread->slots; i++) {
+		struct rdm_cache *cache = thread->caches[i];
+
+		if (!cache)
+			continue;
+		pthread_mutex_lock(&registry);
+		if (cache->home)
+			rdm_cache_flush(cache);
+		pthread_mutex_unlock(&registry);
+	}
+}
+
+static bool locked_by_fork;
+
+void rdm_caches_prefork(void)
+{
+	locked_by_fork = rdm_lock_before_fork(&registry);
+}
+
+void rdm_caches_postfork(void)
+{
+	if (locked_by_fork)
+		pthread_mutex_unlock(&registry);
+}
+
+void rdm_caches_postfork_child(struct rdm_heap *heap)
+{
+	const struct rdm_thread *thread = self;
+
+	survivor = thread;
+	/* The others' caches are left alone: fork() should not copy their pages. */
+	if (thread && heap->slot < thread->slots && thread->caches[heap->slot])
+		atomic_store(&thread->caches[heap->slot]->heap, RDM_NO_HEAP);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_CACHES_H
+#define RDM_CACHES_H
+
+/*
+ * Which thread has which caches (cache.h): they are made when a thread first
+ * misses, and drained when it ends. A registry, under a lock of its own, knows
+ * them all, so that they can be had from other threads. Under the registry's
+ * lock only depots are called.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "heap/heap.h"
+
+/* The calling thread's cache of a heap, hot from now on. NULL: it must do without. */
+struct rdm_cache *rdm_caches_of(struct rdm_heap *heap);
+
+/* Once a process, before jemalloc starts: thread exit drains before jemalloc's own. */
+int rdm_caches_open(void);
+
+/*
+ * Under the quiesce lock. drain_depot and drain (every thread's caches, too)
+ * give blocks back to the arena, and say whether there were any; forget drops them, because the arena will be
+ * reset. close, after it, ends all caches of a heap that goes away. adopt: an
+ * inherited heap is in use again.
+ */
+bool rdm_caches_drain_depot(struct rdm_heap *heap);
+bool rdm_caches_drain(struct rdm_heap *heap);
+void rdm_caches_forget(struct rdm_heap *heap);
+void rdm_caches_close(struct rdm_heap *heap);
+void rdm_caches_adopt(struct rdm_heap *heap);
+/* In a child, of a heap that goes on: ends the caches of the threads that did not come with us. */
+void rdm_caches_bury(struct rdm_heap *heap);
+
+/* Bytes of free blocks in the threads' caches; under the quiesce lock. */
+size_t rdm_caches_bytes(struct rdm_heap *heap);
+
+/* Of the process, before and after those of each heap. */
+void rdm_caches_prefork(void);
+void rdm_caches_postfork(void);
+/* Of one heap, in the child: its other threads are gone, and the heap waits to be adopted. */
+void rdm_caches_postfork_child(struct rdm_heap *heap);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "heap/depot.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "memory/meta.h"
+#include "sync/interrupted.h"
+
+/* At least so many milliseconds between two looks, at so many classes. */
+#define LOOK_MS 2
+#define LOOK_CLASSES 16
+
+void rdm_depot_init(struct rdm_depot *depot)
+{
+	/* It is held for less time than it takes to fall asleep. */
+	*depot = (struct rdm_depot){ .lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP };
+}
+
+void rdm_magazines_free(struct rdm_magazine *list)
+{
+	while (list) {
+		struct rdm_magazine *next = list->next;
+
+		rdm_meta_free(list);
+		list = next;
+	}
+}
+
+void rdm_depot_destroy(struct rdm_depot *depot)
+{
+	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
+		rdm_magazines_free(depot->shelves[c].magazines);
+	rdm_magazines_free(depot->empty);
+	pthread_mutex_destroy(&depot->lock);
+}
+
+static void push(struct rdm_magazine **list, struct rdm_magazine *magazine)
+{
+	magazine->next = *list;
+	*list = magazine;
+}
+
+static struct rdm_magazine *pop(struct rdm_magazine **list)
+{
+	struct rdm_magazine *magazine = *list;
+
+	if (magazine)
+		*list = magazine->next;
+	return magazine;
+}
+
+static void count_in(struct rdm_shelf *shelf, size_t blocks)
+{
+	shelf->count += blocks;
+}
+
+static void count_out(struct rdm_shelf *shelf, size_t blocks)
+{
+	shelf->count -= blocks;
+	if (shelf->idle > shelf->count)
+		shelf->idle = shelf->count;
+}
+
+/* Fills the magazine on top, or else an empty one. How many blocks it took. */
+static size_t put_some(struct rdm_depot *depot, unsigned class, void **blocks, size_t count)
+{
+	struct rdm_shelf *shelf = &depot->shelves[class];
+	struct rdm_magazine *top = shelf->magazines;
+	size_t room;
+
+	if (!top || top->count == RDM_MAGAZINE_BLOCKS) {
+		top = pop(&depot->empty);
+		if (!top)
+			return 0;
+		push(&shelf->magazines, top);
+	}
+	room = RDM_MAGAZINE_BLOCKS - top->count;
+	if (count > room)
+		count = room;
+	memcpy(top->blocks + top->count, blocks, count * sizeof(blocks[0]));
+	top->count += count;
+	count_in(shelf, count);
+	return count;
+}
+
+size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, size_t count)
+{
+	struct rdm_magazine *fresh;
+	size_t put = 0;
+
+	for (;;) {
+		size_t some;
+
+		pthread_mutex_lock(&depot->lock);
+		while (put < count && (some = put_some(depot, class, blocks + put, count - put)))
+			put += some;
+		pthread_mutex_unlock(&depot->lock);
+		if (put == count)
+			return put;
+		fresh = rdm_meta_alloc(sizeof(*fresh));
+		if (!fresh)
+			return put;
+		rdm_depot_give(depot, class, fresh);
+	}
+}
+
+static size_t take_some(struct rdm_depot *depot, unsigned class, void **blocks, size_t most)
+{
+	struct rdm_shelf *shelf = &depot->shelves[class];
+	size_t taken = 0;
+
+	while (shelf->magazines && taken < most) {
+		struct rdm_magazine *top = shelf->magazines;
+		size_t some = top->count < most - taken ? top->count : most - taken;
+
+		top->count -= some;
+		memcpy(blocks + taken, top->blocks + top->count, some * sizeof(blocks[0]));
+		taken += some;
+		if (!top->count)
+			push(&depot->empty, pop(&shelf->magazines));
+	}
+	count_out(shelf, taken);
+	return taken;
+}
+
+size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, size_t most)
+{
+	size_t taken;
+
+	pthread_mutex_lock(&depot->lock);
+	taken = take_some(depot, class, blocks, most);
+	depot->asked++;
+	depot->answered += taken != 0;
+	pthread_mutex_unlock(&depot->lock);
+	return taken;
+}
+
+void rdm_depot_give(struct rdm_depot *depot, unsigned class, struct rdm_magazine *magazine)
+{
+	struct rdm_shelf *shelf = &depot->shelves[class];
+
+	pthread_mutex_lock(&depot->lock);
+	push(magazine->count ? &shelf->magazines : &depot->empty, magazine);
+	count_in(shelf, magazine->count);
+	pthread_mutex_unlock(&depot->lock);
+}
+
+struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned class)
+{
+	struct rdm_shelf *shelf = &depot->shelves[class];
+	struct rdm_magazine *magazine;
+
+	pthread_mutex_lock(&depot->lock);
+	magazine = pop(&shelf->magazines);
+	if (magazine) {
+		count_out(shelf, magazine->count);
+		/* Who gets none asks for blocks next. */
+		depot->asked++;
+		depot->answered++;
+	}
+	pthread_mutex_unlock(&depot->lock);
+	return magazine;
+}
+
+size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, size_t most)
+{
+	uint32_t now = rdm_clock_ms();
+	struct rdm_shelf *shelf;
+	size_t weeded = 0;
+
+	if (now - atomic_load_explicit(&depot->looked, memory_order_relaxed) < LOOK_MS)
+		return 0;
+	pthread_mutex_lock(&depot->lock);
+	atomic_store_explicit(&depot->looked, now, memory_order_relaxed);
+	for (unsigned i = 0; i < LOOK_CLASSES && !weeded; i++) {
+		*class = depot->hand = depot->hand % RDM_CLASS_MAX + 1;
+		shelf = &depot->shelves[*class];
+		weeded = take_some(depot, *class, blocks, shelf->idle < most ? shelf->idle : most);
+		shelf->idle = shelf->count;
+	}
+	pthread_mutex_unlock(&depot->lock);
+	return weeded;
+}
+
+struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot)
+{
+	struct rdm_magazine *magazine;
+
+	pthread_mutex_lock(&depot->lock);
+	magazine = pop(&depot->empty);
+	pthread_mutex_unlock(&depot->lock);
+	return magazine ? magazine : rdm_meta_alloc(sizeof(*magazine));
+}
+
+struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
+{
+	struct rdm_shelf *shelf = &depot->shelves[class];
+	struct rdm_magazine *list;
+
+	pthread_mutex_lock(&depot->lock);
+	list = shelf->magazines;
+	*shelf = (struct rdm_shelf){ 0 };
+	pthread_mutex_unlock(&depot->lock);
+	return list;
+}
+
+void rdm_depot_count(struct rdm_depot *depot, uint64_t *asked, uint64_t *answered)
+{
+	pthread_mutex_lock(&depot->lock);
+	*asked = depot->asked;
+	*answered = depot->answered;
+	pthread_mutex_unlock(&depot->lock);
+}
+
+size_t rdm_depot_bytes(struct rdm_depot *depot)
+{
+	size_t bytes = 0;
+
+	pthread_mutex_lock(&depot->lock);
+	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
+		bytes += depot->shelves[c].count * rdm_class_size(c);
+	pthread_mutex_unlock(&depot->lock);
+	return bytes;
+}
+
+void rdm_depot_prefork(struct rdm_depot *depot)
+{
+	depot->locked_by_fork = rdm_lock_before_fork(&depot->lock);
+}
+
+void rdm_depot_postfork(struct rdm_depot *depot)
+{
+	if (depot->locked_by_fork)
+		pthread_mutex_unlock(&depot->lock);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_TLS_H
+#define RDM_TLS_H
+
+/*
+ * A thread's caches found without a call. A library that dlopen() may load
+ * must go through __tls_get_addr(), for there may be no room left for it in the
+ * threads' static blocks. But if it was there when the program started, it lies
+ * in those blocks, as far from the thread pointer in one thread as in the next.
+ * Which of the two the loader says in the variable's TLS descriptor.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rdm_cache;
+struct rdm_thread;
+
+struct rdm_tls {
+	struct rdm_cache *hot; /* of the heap that the thread used last; never NULL */
+	struct rdm_thread *self;
+};
+extern __thread struct rdm_tls rdm_tls __attribute__((visibility("hidden")));
+
+/* Stands for a cache where there is none; nothing is ever in it. */
+extern struct rdm_cache rdm_tls_no_cache __attribute__((visibility("hidden")));
+
+#if defined(__x86_64__) && defined(__SEG_FS)
+#define RDM_STATIC_TLS
+
+/* Of rdm_tls, from the thread pointer. */
+extern intptr_t rdm_tls_distance __attribute__((visibility("hidden")));
+
+/*
+ * The pointer at its start in the calling thread, which is never NULL. Only if it
+ * is static. Sanitizers would take the distance for an address.
+ */
+__attribute__((no_sanitize("address", "thread"))) static inline void *rdm_tls_first(void)
+{
+	void *first = *(void *const __seg_fs *)rdm_tls_distance;
+
+	if (!first)
+		__builtin_unreachable();
+	return first;
+}
+#endif
+
+/* Whether it can be had without a call. */
+bool rdm_tls_open(void);
+
+static inline struct rdm_cache *rdm_tls_hot(void)
+{
+#ifdef RDM_STATIC_TLS
+	return rdm_tls_first();
+#else
+	return rdm_tls.hot;
+#endif
+}
+
+#endif

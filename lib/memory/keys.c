@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "memory/keys.h"
+
+#include "memory/sidetable.h"
+
+struct rdm_keys rdm_keys;
+
+static struct rdm_sidetable tables[RDM_RAILS_MAX];
+
+static size_t granules_before(const void *end)
+{
+	return rdm_reserve_distance(end) >> RDM_GRANULE_SHIFT;
+}
+
+int rdm_keys_open(size_t reserve)
+{
+	size_t bytes = (reserve >> RDM_GRANULE_SHIFT) * sizeof(struct rdm_key);
+	int error = rdm_sidetable_map_array(tables, RDM_RAILS_MAX, bytes);
+
+	if (error)
+		return error;
+	for (int rail = 0; rail < RDM_RAILS_MAX; rail++)
+		rdm_keys.rail[rail] = (const struct rdm_key *)(void *)tables[rail].base;
+	atomic_store(&rdm_keys.reach, reserve);
+	return 0;
+}
+
+int rdm_keys_cover(int rail, const void *end)
+{
+	return rdm_sidetable_cover(&tables[rail], granules_before(end) * sizeof(struct rdm_key));
+}
+
+static struct rdm_key *entry_of(int rail, const void *address)
+{
+	return (struct rdm_key *)(void *)tables[rail].base + granules_before(address);
+}
+
+void rdm_keys_set(int rail, void *base, size_t length, const struct rdm_mr *mr)
+{
+	struct rdm_key *entry = entry_of(rail, base);
+	struct rdm_key *end = entry + (length >> RDM_GRANULE_SHIFT);
+
+	for (; entry < end; entry++) {
+		entry->lkey = mr->lkey;
+		entry->rkey = mr->rkey;
+		entry->handle = mr->handle;
+		entry->base = base;
+		__atomic_store_n(&entry->length, length, __ATOMIC_RELEASE);
+	}
+}
+
+void rdm_keys_clear(int rail, const void *base, size_t length)
+{
+	struct rdm_key *entry = entry_of(rail, base);
+	struct rdm_key *end = entry + (length >> RDM_GRANULE_SHIFT);
+
+	for (; entry < end; entry++)
+		__atomic_store_n(&entry->length, 0, __ATOMIC_RELEASE);
+}
+
+void rdm_keys_postfork_child(void)
+{
+	atomic_store(&rdm_keys.reach, 0);
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
+
+#include "memory/prepare.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifdef HAVE_NUMA
+#include <numa.h>
+#include <numaif.h>
+#endif
+
+#include "base/ablate.h"
+#include "base/kernel.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MFD_CLOEXEC
+#define MFD_CLOEXEC 1U
+#endif
+#ifndef PR_GET_MEMORY_MERGE
+#define PR_GET_MEMORY_MERGE 68
+#endif
+#define HUGETLB_2M (21 << MAP_HUGE_SHIFT)
+#define HUGETLB_1G (30 << MAP_HUGE_SHIFT)
+
+static size_t base_page(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t rdm_prepare_page_size(const struct rdm_memory_kind *kind)
+{
+	if (kind->backing == RDM_BACKING_HUGETLB)
+		return kind->pages == RDM_PAGES_1G ? (size_t)1 << 30 : (size_t)1 << 21;
+	return base_page();
+}
+
+static int check_hugetlb(const struct rdm_memory_kind *kind)
+{
+	size_t page = rdm_prepare_page_size(kind);
+	char path[80];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%zukB", page >> 10);
+	if (!access(path, F_OK))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "this kernel has no huge pages of %zu kB (%s): use backing anon",
+		page >> 10, path);
+	return ENOTSUP;
+}
+
+static int check_thp(void)
+{
+	if (!access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "this kernel has no transparent huge pages: use pages best or base");
+	return ENOTSUP;
+}
+
+static int check_node(int node)
+{
+#ifdef HAVE_NUMA
+	if (numa_available() >= 0 && node <= numa_max_node() &&
+	    numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)node))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "there is no NUMA node %d with memory here: see numactl -H", node);
+	return ENOTSUP;
+#else
+	rdm_log(RDM_LOG_ERROR, "NUMA node %d: this rdmalloc was built --without-numa", node);
+	return ENOTSUP;
+#endif
+}
+
+int rdm_prepare_check(const struct rdm_memory_kind *kind)
+{
+	int error = 0;
+
+	if (kind->backing == RDM_BACKING_HUGETLB)
+		error = check_hugetlb(kind);
+	else if (kind->pages == RDM_PAGES_THP)
+		error = check_thp();
+	if (!error && kind->node >= 0)
+		error = check_node(kind->node);
+	return error;
+}
+
+static int map_anon(void *addr, size_t length, enum rdm_log_level level)
+{
+	if (!mprotect(addr, length, PROT_READ | PROT_WRITE))
+		return 0;
+	rdm_log(level,
+		"no memory for a slab of %zu MiB (%s): see vm.overcommit_memory and vm.max_map_count",
+		length >> 20, strerror(errno));
+	return errno;
+}
+
+/* A MAP_FIXED that failed may have unmapped what was there: 0, or EADDRINUSE. */
+static int mend_reserve(void *addr, size_t length)
+{
+	void *got = mmap(addr, length, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (got == addr)
+		return 0;
+	if (got != MAP_FAILED)
+		munmap(got, length);
+	return EADDRINUSE;
+}
+
+static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *kind,
+		       enum rdm_log_level level)
+{
+	bool huge = kind->pages == RDM_PAGES_1G;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (huge ? HUGETLB_1G : HUGETLB_2M);
+	/* Elsewhere first, so that a failure leaves the reserve as it is. Without
+	 * NORESERVE: too few pages is an error here, not SIGBUS later. */
+	void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if (memory == MAP_FAILED) {
+		int error = errno;
+
+		rdm_log(level,
+			"no hugetlb pages for a slab of %zu MiB (%s): raise "
+			"/sys/kernel/mm/hugepages/hugepages-%skB/nr_hugepages",
+			length >> 20, strerror(error), huge ? "1048576" : "2048");
+		return error;
+	}
+	if (rdm_kernel_move(memory, addr, length, 0))
+		return 0;
+	/* Before 5.16 hugetlb memory cannot be moved. */
+	munmap(memory, length);
+	if (mmap(addr, length, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0) == addr)
+		return 0;
+	rdm_log(level, "no hugetlb pages for a slab of %zu MiB: somebody was faster", length >> 20);
+	return mend_reserve(addr, length) ? EADDRINUSE : ENOMEM;
+}
+
+/* Charged for, as malloc's is. Elsewhere first, so that a failure leaves the reserve as it is. */
+static int map_plain(void *addr, size_t length)
+{
+	void *memory = rdm_kernel_map(NULL, length, PROT_READ | PROT_WRITE, 0);
+	int error = errno;
+
+	if (memory == MAP_FAILED)
+		return error;
+	if (rdm_kernel_move(memory, addr, length, 0))
+		return 0;
+	error = errno;
+	rdm_kernel_unmap(memory, length);
+	return error;
+}
+
+/* Pages that were moved there keep mappings of their own, so large runs are mapped anew. */
+void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	if (length >= RDM_MOVED_BYTES && kind->heritable &&
+	    rdm_kernel_map(addr, length, PROT_READ | PROT_WRITE, MAP_FIXED) == addr)
+		return;
+	if (rdm_kernel_advise(addr, length, MADV_DONTNEED))
+		rdm_log(RDM_LOG_WARN, "madvise(MADV_DONTNEED) on %zu free bytes: %s", length,
+			strerror(errno));
+}
+
+/* Before Linux 5.7 the flag is EINVAL, before the old pages are touched. */
+bool rdm_prepare_move(void *to, void *from, size_t length)
+{
+	if (length < RDM_MOVED_BYTES)
+		return false;
+	if (rdm_kernel_move(from, to, length, MREMAP_DONTUNMAP))
+		return true;
+	/* What was there may be gone. */
+	if (rdm_kernel_map(to, length, PROT_READ | PROT_WRITE, MAP_FIXED) != to)
+		rdm_die("%zu bytes cannot be mapped again (%s)", length, strerror(errno));
+	return false;
+}
+
+/* The descriptor is closed at once: the child must not inherit it, and nobody can close it for us. */
+static int map_shared(void *addr, size_t length, enum rdm_log_level level)
+{
+	struct rlimit limit;
+	int fd, error = 0;
+
+	/* Past this limit ftruncate() raises SIGXFSZ. */
+	if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur < length) {
+		rdm_log(level,
+			"RLIMIT_FSIZE is %llu, a shared slab needs %zu bytes: raise it (ulimit -f)",
+			(unsigned long long)limit.rlim_cur, length);
+		return EFBIG;
+	}
+	fd = memfd_create("rdmalloc", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)length) ||
+	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+		    MAP_FAILED) {
+		error = errno;
+		rdm_log(level, "no shared memory for a slab of %zu MiB: %s", length >> 20,
+			strerror(error));
+	}
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static void advise_pages(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	if (kind->backing == RDM_BACKING_HUGETLB)
+		return;
+	/* EINVAL: a kernel without THP, where base pages are the best there is. */
+	if (madvise(addr, length,
+		    kind->pages == RDM_PAGES_BASE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE) &&
+	    errno != EINVAL)
+		rdm_log(RDM_LOG_WARN, "madvise(huge pages) on a slab: %s", strerror(errno));
+}
+
+static int bind_node(void *addr, size_t length, int node)
+{
+#ifdef HAVE_NUMA
+	struct bitmask *nodes;
+	long result;
+
+	if (node < 0)
+		return 0;
+	nodes = numa_allocate_nodemask();
+	numa_bitmask_setbit(nodes, (unsigned)node);
+	result = mbind(addr, length, MPOL_BIND, nodes->maskp, nodes->size + 1, MPOL_MF_MOVE);
+	numa_free_nodemask(nodes);
+	if (!result)
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "cannot bind a slab to NUMA node %d: %s", node, strerror(errno));
+	return errno;
+#else
+	(void)addr;
+	(void)length;
+	return node < 0 ? 0 : ENOTSUP;
+#endif
+}
+
+/* A constant 0 would let the compiler turn the addition into a plain load. */
+__attribute__((noinline)) void rdm_prepare_dirty(void *addr, size_t length)
+{
+	size_t page = base_page();
+	uint8_t nothing = 0;
+
+	if (rdm_ablated(RDM_ABLATE_WRITE))
+		return;
+	__asm__("" : "+r"(nothing));
+	/* Not at the same place in each page: those would compete for one set of the cache. */
+	for (size_t i = 0; i < length; i += page)
+		__atomic_fetch_add((uint8_t *)addr + i + (i / page * 64 & (page - 1)), nothing,
+				   __ATOMIC_RELAXED);
+}
+
+/* 0, ENOMEM, or EINVAL before Linux 5.14: then nothing is populated. */
+static int populate(void *addr, size_t length)
+{
+	if (rdm_ablated(RDM_ABLATE_WRITE) || !madvise(addr, length, MADV_POPULATE_WRITE))
+		return 0;
+	return errno == EINVAL ? EINVAL : ENOMEM;
+}
+
+/*
+ * A write that the kernel makes for us: adds nothing, and fails with EFAULT where one of ours would
+ * be a SIGSEGV.
+ */
+static void touch_page(void *page)
+{
+	static uint32_t nobody;
+
+	syscall(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, (void *)0, page,
+		FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0));
+}
+
+void rdm_prepare_touch(void *addr, size_t length)
+{
+	size_t page = base_page();
+	char *start = (char *)((uintptr_t)addr & ~(page - 1));
+	const char *end = (char *)addr + length;
+
+	/* Nobody can pin more than there is: do not look for it page by page. */
+	if (rdm_ablated(RDM_ABLATE_WRITE) || length / page > (size_t)sysconf(_SC_PHYS_PAGES))
+		return;
+	length = ((size_t)(end - start) + page - 1) & ~(page - 1);
+	if (rdm_kernel_advise(start, length, MADV_POPULATE_WRITE) && errno == EINVAL)
+		for (size_t i = 0; i < length; i += page)
+			touch_page(start + i);
+}
+
+int rdm_prepare_populate(void *addr, size_t length, bool write)
+{
+	int error = populate(addr, length);
+
+	if (error == ENOMEM)
+		return error;
+	if (error || write)
+		rdm_prepare_dirty(addr, length);
+	return 0;
+}
+
+void rdm_prepare_no_memory(size_t length)
+{
+	rdm_log(RDM_LOG_ERROR,
+		"no memory to populate a slab of %zu MiB: see the limits of the cgroup and of NUMA "
+		"nodes",
+		length >> 20);
+}
+
+static int dontfork(void *addr, size_t length)
+{
+	if (rdm_ablated(RDM_ABLATE_DONTFORK) || !madvise(addr, length, MADV_DONTFORK))
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on a slab: %s", strerror(errno));
+	return errno;
+}
+
+void rdm_prepare_protect(void *addr, size_t length)
+{
+	dontfork(addr, length);
+}
+
+void rdm_prepare_unmerge(void *addr, size_t length)
+{
+	/* EINVAL: a kernel without KSM. */
+	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
+		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
+}
+
+void rdm_prepare_unmerge_new(void *addr, size_t length)
+{
+	if (prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) > 0)
+		rdm_prepare_unmerge(addr, length);
+}
+
+/* All that comes before the write. */
+static int protect(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	int error = dontfork(addr, length);
+
+	if (error)
+		return error;
+	rdm_prepare_unmerge(addr, length);
+	advise_pages(addr, length, kind);
+	return bind_node(addr, length, kind->node);
+}
+
+/* A memfd for each slab, so that each can give its memory back. */
+static int map_shared_slabs(char *addr, size_t length, size_t slab, enum rdm_log_level level)
+{
+	int error = 0;
+
+	for (size_t i = 0; !error && i < length; i += slab)
+		error = map_shared(addr + i, slab, level);
+	return error;
+}
+
+int rdm_prepare_map(void *addr, size_t length, size_t slab, const struct rdm_memory_kind *kind,
+		    enum rdm_log_level level)
+{
+	int error;
+
+	if (kind->plain) {
+		error = map_plain(addr, length);
+		return error || kind->heritable ? error : dontfork(addr, length);
+	}
+	switch (kind->backing) {
+	case RDM_BACKING_HUGETLB:
+		error = map_hugetlb(addr, length, kind, level);
+		break;
+	case RDM_BACKING_SHARED:
+		error = map_shared_slabs(addr, length, slab, level);
+		break;
+	default:
+		error = map_anon(addr, length, level);
+		break;
+	}
+	return error ? error : protect(addr, length, kind);
+}
+
+int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *kind)
+{
+	int error = map_anon(addr, length, RDM_LOG_ERROR);
+
+	if (!error)
+		error = protect(addr, length, kind);
+	if (!error && populate(addr, length) == ENOMEM) {
+		rdm_prepare_no_memory(length);
+		error = ENOMEM;
+	}
+	if (!error)
+		rdm_prepare_dirty(addr, length);
+	/* It goes on as memory that this process's children inherit. */
+	if (error && madvise(addr, length, MADV_DOFORK))
+		rdm_log(RDM_LOG_ERROR, "madvise(MADV_DOFORK): %s", strerror(errno));
+	return error;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "plain/discard.h"
+
+#include <string.h>
+
+#include "memory/keymap.h"
+#include "memory/prepare.h"
+#include "plain/pins.h"
+#include "plain/present.h"
+#include "sync/gate.h"
+
+/* Free runs that are worth a system call. */
+#define RUN_BYTES ((size_t)128 << 10)
+/* Blocks of which the pages are sooner had anew than filled with zeros. */
+#define ZERO_BYTES ((size_t)1 << 20)
+/* Of which the few pages that were ever touched are sooner found than all are discarded. */
+#define SPARSE_BYTES ((size_t)32 << 20)
+
+static bool is_sparse(const struct rdm_run *run)
+{
+	struct rdm_present few[RDM_PRESENT_FEW];
+
+	return run->size >= SPARSE_BYTES && rdm_present_few(run->at, run->size, few) >= 0;
+}
+
+static bool is_worth_it(const struct rdm_run *run)
+{
+	return run->size >= RUN_BYTES && rdm_slabs_are_plain(rdm_keymap_slab(run->at)->set) &&
+	       !is_sparse(run);
+}
+
+void rdm_discard_runs(const struct rdm_run *run, size_t count)
+{
+	bool asked = false;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is_worth_it(&run[i]))
+			continue;
+		/* Once: they are all free, so that no pin that counts can come later. */
+		if (!asked && rdm_pins_unseen())
+			return;
+		asked = true;
+		rdm_pins_discard(run[i].at, run[i].size);
+	}
+}
+
+static bool zero_few(char *block, size_t usable)
+{
+	struct rdm_present few[RDM_PRESENT_FEW];
+	int n = rdm_present_few(block, usable, few);
+
+	for (int i = 0; i < n; i++)
+		memset(few[i].addr, 0, few[i].length);
+	return n >= 0;
+}
+
+static bool zero_pages(char *block, size_t usable)
+{
+	bool done;
+
+	rdm_gate_enter();
+	done = (usable >= SPARSE_BYTES && zero_few(block, usable)) ||
+	       (!rdm_pins_unseen() && rdm_pins_discard(block, usable));
+	rdm_gate_leave();
+	return done;
+}
+
+void rdm_discard_zero(char *block, size_t size, size_t usable)
+{
+	if (size < ZERO_BYTES || !zero_pages(block, usable))
+		memset(block, 0, size);
+}
+
+bool rdm_discard_move(void *to, void *from, size_t length)
+{
+	bool moved;
+
+	if (length < RDM_MOVED_BYTES || !rdm_slabs_are_heritable(rdm_keymap_slab(from)->set) ||
+	    rdm_pins_any(from, length) || rdm_pins_any(to, length))
+		return false;
+	rdm_gate_enter();
+	moved = !rdm_pins_unseen() && rdm_prepare_move(to, from, length);
+	rdm_gate_leave();
+	return moved;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_DISCARD_H
+#define RDM_DISCARD_H
+
+/*
+ * Pages of plain memory (prepare.h) go back to the kernel, or to another block. Not those
+ * that are registered (pins.h); and none that could be pinned unseen while the kernel counts
+ * such pins: whoever holds them goes by addresses, and would keep other pages than the block
+ * has that is there next.
+ *
+ * Runs are discarded by carve.c, inside the gate and with no lock; the others are called
+ * with no lock at all.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "slab/slab.h"
+
+/* Free runs of any memory, before somebody else can have them: the long ones of plain memory. */
+void rdm_discard_runs(const struct rdm_run *run, size_t count);
+
+/* A block of `usable` bytes in plain memory: the first `size` become zero. */
+void rdm_discard_zero(char *block, size_t size, size_t usable);
+
+/*
+ * Whole pages of one block become another's, and `from` has none. False: nothing was moved,
+ * and is to be copied.
+ */
+bool rdm_discard_move(void *to, void *from, size_t length);
+
+#endif

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "plain/pins.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/ablate.h"
+#include "base/clock.h"
+#include "base/kernel.h"
+#include "base/log.h"
+#include "memory/keymap.h"
+#include "memory/meta.h"
+#include "memory/state.h"
+#include "plain/present.h"
+#include "sync/interrupted.h"
+
+#define BUCKETS 4096
+#define SPARED_MAX 64
+/* Where glibc and our own handlers run, below and above a stack pointer. */
+#define SPARED_BYTES ((size_t)64 << 10)
+
+struct rdm_pin {
+	LIST_ENTRY(rdm_pin) link;
+	const void *handle;
+	char *addr;
+	size_t length;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static LIST_HEAD(bucket, rdm_pin) named[BUCKETS];
+static struct rdm_pin_counts counts;
+
+struct stack {
+	LIST_ENTRY(stack) link;
+	char *end;
+};
+static LIST_HEAD(, stack) stacks;
+
+/* A kernel may take its time to unpin what has ended. */
+#define LATELY_MS 200
+static uint32_t dropped_at;
+static size_t dropped_lately;
+
+/* Of the fork that runs. */
+static const char *spared[SPARED_MAX];
+static unsigned spares;
+static bool everything;
+
+static size_t page_size(void)
+{
+	return (size_t)1 << rdm_state.page_shift;
+}
+
+/* The pages of a range that are in one plain slab. */
+struct part {
+	struct rdm_slab *slab;
+	size_t first, end;
+};
+
+static size_t page_of(const struct rdm_slab *slab, const char *addr)
+{
+	return (size_t)(addr - slab->base) >> rdm_state.page_shift;
+}
+
+static char *page_address(const struct rdm_slab *slab, size_t page)
+{
+	return slab->base + (page << rdm_state.page_shift);
+}
+
+/* The next address in the reserve, from `at` on; `end` may be far beyond any memory. */
+static char *enter_reserve(char *at, const char *end)
+{
+	char *base = (char *)rdm_reserve.base;
+
+	if (rdm_reserve_has(at))
+		return at;
+	return at < base && base < end && rdm_reserve_size() ? base : (char *)(uintptr_t)end;
+}
+
+/* Goes on at *at; false at the end. */
+static bool next_part(char **at, const char *end, struct part *part)
+{
+	while (*at < end && (*at = enter_reserve(*at, end)) < end) {
+		struct rdm_slab *slab = rdm_keymap_slab(*at);
+		const char *last = end - 1;
+
+		if (!slab) {
+			*at = (char *)(((uintptr_t)*at & ~(RDM_GRANULE - 1)) + RDM_GRANULE);
+			continue;
+		}
+		if (last >= slab->base + slab->length)
+			last = slab->base + slab->length - 1;
+		part->slab = slab;
+		part->first = page_of(slab, *at);
+		part->end = page_of(slab, last) + 1;
+		*at = slab->base + slab->length;
+		if (rdm_slabs_are_plain(slab->set))
+			return true;
+	}
+	return false;
+}
+
+static int advise(char *addr, size_t length, int advice)
+{
+	return rdm_kernel_advise(addr, length, advice) ? errno : 0;
+}
+
+static uint16_t *pins_of(const struct rdm_slab *slab)
+{
+	return atomic_load_explicit(&slab->pins, memory_order_acquire);
+}
+
+static bool make_pins(struct rdm_slab *slab)
+{
+	uint16_t *none = NULL, *pins;
+
+	if (pins_of(slab))
+		return true;
+	pins = rdm_meta_alloc(slab->pages * sizeof(*pins));
+	if (pins && !atomic_compare_exchange_strong(&slab->pins, &none, pins))
+		rdm_meta_free(pins);
+	return pins;
+}
+
+static uint16_t read_pin(const uint16_t *pins, size_t page)
+{
+	return __atomic_load_n(&pins[page], __ATOMIC_RELAXED);
+}
+
+static void write_pin(uint16_t *pins, size_t page, uint16_t count)
+{
+	__atomic_store_n(&pins[page], count, __ATOMIC_RELAXED);
+}
+
+static int hold(const struct part *part)
+{
+	char *start = page_address(part->slab, part->first);
+	uint16_t *pins = pins_of(part->slab);
+	int error = 0;
+
+	if (rdm_slabs_are_heritable(part->slab->set) && !rdm_ablated(RDM_ABLATE_DONTFORK))
+		error = advise(start, (part->end - part->first) << rdm_state.page_shift,
+			       MADV_DONTFORK);
+	if (error)
+		return error;
+	/* One that has so many stays pinned for ever. */
+	for (size_t i = part->first; i < part->end; i++)
+		if (pins[i] < UINT16_MAX)
+			write_pin(pins, i, pins[i] + 1);
+	return 0;
+}
+
+static void let_go(const struct part *part)
+{
+	uint16_t *pins = pins_of(part->slab);
+	size_t end;
+
+	if (!pins)
+		return;
+	for (size_t i = part->first; i < part->end; i = end) {
+		bool free = pins[i] == 1;
+
+		if (pins[i] && pins[i] < UINT16_MAX)
+			write_pin(pins, i, pins[i] - 1);
+		end = i + 1;
+		if (!free)
+			continue;
+		for (; end < part->end && pins[end] == 1; end++)
+			write_pin(pins, end, 0);
+		if (rdm_slabs_are_heritable(part->slab->set) &&
+		    advise(page_address(part->slab, i), (end - i) << rdm_state.page_shift,
+			   MADV_DOFORK))
+			/* Children do not inherit them, so they must get copies. */
+			for (; i < end; i++)
+				write_pin(pins, i, UINT16_MAX);
+	}
+}
+
+static size_t pages_of(const char *addr, size_t length)
+{
+	uintptr_t start = (uintptr_t)addr & ~(page_size() - 1);
+
+	return ((uintptr_t)addr + length - start + page_size() - 1) >> rdm_state.page_shift;
+}
+
+static void let_range_go(char *addr, const char *end)
+{
+	struct part part;
+
+	while (next_part(&addr, end, &part))
+		let_go(&part);
+}
+
+/* 0 or an errno value. */
+static int hold_range(char *addr, size_t length)
+{
+	char *at = addr, *done = addr;
+	bool inside = false;
+	struct part part;
+	int error = 0;
+
+	while (!error && next_part(&at, addr + length, &part)) {
+		inside = true;
+		if (!make_pins(part.slab)) {
+			error = ENOMEM;
+			break;
+		}
+		pthread_mutex_lock(&lock);
+		error = hold(&part);
+		pthread_mutex_unlock(&lock);
+		if (!error)
+			done = at;
+	}
+	pthread_mutex_lock(&lock);
+	if (error) {
+		let_range_go(addr, done);
+	} else {
+		*(inside ? &counts.inside : &counts.outside) += 1;
+		*(inside ? &counts.inside_bytes : &counts.outside_bytes) += length;
+		counts.pages += pages_of(addr, length);
+	}
+	pthread_mutex_unlock(&lock);
+	if (error)
+		rdm_log(RDM_LOG_ERROR,
+			"cannot take %zu bytes at %p out of fork() to register them (%s): raise "
+			"vm.max_map_count",
+			length, (void *)addr, strerror(error));
+	return error ? ENOMEM : 0;
+}
+
+int rdm_pins_add_range(void *addr, size_t length)
+{
+	int error = hold_range(addr, length);
+
+	if (!error) {
+		rdm_prepare_touch(addr, length);
+		return 0;
+	}
+	errno = error;
+	return -1;
+}
+
+static size_t pages_dropped_lately(void)
+{
+	return rdm_clock_ms() - dropped_at < LATELY_MS ? dropped_lately : 0;
+}
+
+void rdm_pins_drop_range(void *addr, size_t length)
+{
+	size_t pages = pages_of(addr, length);
+
+	pthread_mutex_lock(&lock);
+	counts.pages -= pages < counts.pages ? pages : counts.pages;
+	dropped_lately = pages_dropped_lately() + pages;
+	dropped_at = rdm_clock_ms();
+	let_range_go(addr, (char *)addr + length);
+	pthread_mutex_unlock(&lock);
+}
+
+struct rdm_pin *rdm_pins_add(void *addr, size_t length)
+{
+	struct rdm_pin *pin = rdm_meta_alloc(sizeof(*pin));
+
+	if (!pin) {
+		rdm_log(RDM_LOG_ERROR, "no memory for the record of a registration");
+		errno = ENOMEM;
+		return NULL;
+	}
+	pin->addr = addr;
+	pin->length = length;
+	if (!rdm_pins_add_range(addr, length))
+		return pin;
+	rdm_meta_free(pin);
+	errno = ENOMEM;
+	return NULL;
+}
+
+static struct bucket *bucket_of(const void *handle)
+{
+	return &named[((uintptr_t)handle >> 4 ^ (uintptr_t)handle >> 16) % BUCKETS];
+}
+
+void rdm_pins_name(struct rdm_pin *pin, const void *handle)
+{
+	pin->handle = handle;
+	pthread_mutex_lock(&lock);
+	LIST_INSERT_HEAD(bucket_of(handle), pin, link);
+	pthread_mutex_unlock(&lock);
+}
+
+struct rdm_pin *rdm_pins_take(const void *handle)
+{
+	struct rdm_pin *pin;
+
+	pthread_mutex_lock(&lock);
+	LIST_FOREACH (pin, bucket_of(handle), link)
+		if (pin->handle == handle)
+			break;
+	if (pin)
+		LIST_REMOVE(pin, link);
+	pthread_mutex_unlock(&lock);
+	return pin;
+}
+
+void rdm_pins_drop(struct rdm_pin *pin)
+{
+	rdm_pins_drop_range(pin->addr, pin->length);
+	rdm_meta_free(pin);
+}
+
+void rdm_pins_count(struct rdm_pin_counts *out)
+{
+	pthread_mutex_lock(&lock);
+	*out = counts;
+	pthread_mutex_unlock(&lock);
+}
+
+/* The first page from `page` on, before `end`, that is pinned or is not. */
+static size_t next_pinned(const struct rdm_slab *slab, size_t page, size_t end, bool pinned)
+{
+	const uint16_t *pins = pins_of(slab);
+
+	if (!pins)
+		return pinned ? end : page;
+	while (page < end && (read_pin(pins, page) != 0) != pinned)
+		page++;
+	return page;
+}
+
+bool rdm_pins_any(const void *addr, size_t length)
+{
+	char *at = (char *)(uintptr_t)addr;
+	struct part part;
+
+	while (next_part(&at, (const char *)addr + length, &part))
+		if (next_pinned(part.slab, part.first, part.end, true) < part.end)
+			return true;
+	return false;
+}
+
+bool rdm_pins_unseen(void)
+{
+	/* What the kernel has yet to unpin may stay where it is, too. */
+	return !rdm_ablated(RDM_ABLATE_UNSEEN) &&
+	       rdm_present_pinned() > __atomic_load_n(&counts.pages, __ATOMIC_RELAXED);
+}
+
+bool rdm_pins_discard(void *addr, size_t length)
+{
+	const struct rdm_slab *slab = rdm_keymap_slab(addr);
+	size_t page = page_of(slab, addr);
+	size_t end = page + (length >> rdm_state.page_shift);
+	bool all = true;
+
+	while (page < end) {
+		size_t until = next_pinned(slab, page, end, true);
+
+		if (until > page)
+			rdm_prepare_discard(page_address(slab, page),
+					    (until - page) << rdm_state.page_shift,
+					    &slab->set->kind);
+		page = next_pinned(slab, until, end, false);
+		all &= until == end;
+	}
+	return all;
+}
+
+static bool is_spared(const char *page)
+{
+	for (unsigned i = 0; i < spares; i++)
+		if ((uintptr_t)page - ((uintptr_t)spared[i] - SPARED_BYTES) < 2 * SPARED_BYTES)
+			return true;
+	return false;
+}
+
+static bool stays_here(const struct rdm_slab *slab, const uint16_t *pins, size_t page)
+{
+	return (everything || (pins && pins[page])) &&
+	       !(spares && is_spared(page_address(slab, page)));
+}
+
+/* The first page from `page` on, before `end`, that stays here or does not. */
+static size_t next_staying(const struct rdm_slab *slab, size_t page, size_t end, bool stays)
+{
+	const uint16_t *pins = pins_of(slab);
+
+	if (!everything && !spares)
+		return next_pinned(slab, page, end, stays);
+	while (page < end && stays_here(slab, pins, page) != stays)
+		page++;
+	return page;
+}
+
+bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **run, size_t *length)
+{
+	const uint16_t *pins = pins_of(slab);
+	size_t page, first, last;
+
+	if (from >= end || (!pins && !everything))
+		return false;
+	last = page_of(slab, end - 1);
+	first = next_staying(slab, page_of(slab, from), last + 1, true);
+	page = next_staying(slab, first, last + 1, false);
+	if (page == first)
+		return false;
+	*run = page_address(slab, first) > from ? page_address(slab, first) : from;
+	*length = (size_t)((page > last ? end : page_address(slab, page)) - *run);
+	return true;
+}
+
+void rdm_pins_note_stack(void *addr, size_t length)
+{
+	struct stack *stack = rdm_meta_alloc(sizeof(*stack));
+
+	if (!stack) {
+		rdm_log(RDM_LOG_WARN,
+			"no memory to remember a thread's stack: register nothing on it");
+		return;
+	}
+	stack->end = (char *)addr + length;
+	pthread_mutex_lock(&lock);
+	LIST_INSERT_HEAD(&stacks, stack, link);
+	pthread_mutex_unlock(&lock);
+}
+
+bool rdm_pins_have_stacks(void)
+{
+	return __atomic_load_n(&stacks.lh_first, __ATOMIC_RELAXED) != NULL;
+}
+
+void rdm_pins_forget_stacks(void *block, size_t length)
+{
+	LIST_HEAD(, stack) forgotten = LIST_HEAD_INITIALIZER(forgotten);
+	struct stack *stack, *next;
+
+	pthread_mutex_lock(&lock);
+	for (stack = LIST_FIRST(&stacks); stack; stack = next) {
+		next = LIST_NEXT(stack, link);
+		if ((uintptr_t)stack->end - 1 - (uintptr_t)block >= length)
+			continue;
+		LIST_REMOVE(stack, link);
+		LIST_INSERT_HEAD(&forgotten, stack, link);
+	}
+	pthread_mutex_unlock(&lock);
+	while ((stack = LIST_FIRST(&forgotten))) {
+		LIST_REMOVE(stack, link);
+		rdm_meta_free(stack);
+	}
+}
+
+void rdm_pins_spare(const void *stack)
+{
+	char *from = (char *)((uintptr_t)stack - SPARED_BYTES);
+
+	if (!rdm_reserve_has(stack) || !rdm_pins_any(from, 2 * SPARED_BYTES))
+		return;
+	if (spares < SPARED_MAX)
+		spared[spares++] = stack;
+	else
+		rdm_log(RDM_LOG_WARN,
+			"fork: more than %d threads have registered memory at the end of their stacks: "
+			"the child may not find them all",
+			SPARED_MAX);
+}
+
+static void spare_stacks(void)
+{
+	const struct stack *stack;
+
+	LIST_FOREACH (stack, &stacks, link)
+		rdm_pins_spare(stack->end - 1);
+}
+
+bool rdm_pins_exist(void)
+{
+	return __atomic_load_n(&counts.pages, __ATOMIC_RELAXED) != 0;
+}
+
+static bool locked_by_fork;
+
+void rdm_pins_prefork(void)
+{
+	locked_by_fork = rdm_lock_before_fork(&lock);
+	spares = 0;
+	everything = false;
+}
+
+bool rdm_pins_try_prefork(void)
+{
+	if (pthread_mutex_trylock(&lock))
+		return false;
+	locked_by_fork = true;
+	spares = 0;
+	everything = false;
+	return true;
+}
+
+/* Pages that this fork spares. */
+static void advise_spared(const struct rdm_slab *slab, int advice)
+{
+	const uint16_t *pins = pins_of(slab);
+
+	for (size_t page = 0; pins && spares && page < slab->pages; page++)
+		if (pins[page] && is_spared(page_address(slab, page))) {
+			advise(page_address(slab, page), page_size(), advice);
+			if (advice == MADV_DONTFORK)
+				rdm_prepare_touch(page_address(slab, page), page_size());
+		}
+}
+
+static void take_out(const struct rdm_slab *slab)
+{
+	char *end = slab->base + slab->length;
+	size_t length;
+
+	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
+		int error = rdm_ablated(RDM_ABLATE_REASSERT | RDM_ABLATE_DONTFORK) ?
+				    0 :
+				    advise(run, length, MADV_DONTFORK);
+
+		if (error)
+			rdm_log(RDM_LOG_ERROR,
+				"fork: MADV_DONTFORK on registered memory failed (%d): its data "
+				"can be lost",
+				error);
+	}
+	advise_spared(slab, MADV_DOFORK);
+}
+
+void rdm_pins_prefork_set(struct rdm_slab_set *set)
+{
+	const struct rdm_slab *slab;
+	size_t pinned = rdm_present_pinned();
+
+	spare_stacks();
+	everything = pinned > counts.pages + pages_dropped_lately();
+	if (everything && !counts.unseen++)
+		rdm_log(RDM_LOG_WARN,
+			"fork: %zu pages are pinned, of %zu it is known which: all large blocks are "
+			"copied for the child",
+			pinned, counts.pages);
+	TAILQ_FOREACH (slab, &set->slabs, link)
+		take_out(slab);
+}
+
+/* Back to what is registered. */
+static void put_in(const struct rdm_slab *slab)
+{
+	size_t end;
+
+	advise_spared(slab, MADV_DONTFORK);
+	if (!everything)
+		return;
+	for (size_t page = 0; page < slab->pages; page = end) {
+		page = next_pinned(slab, page, slab->pages, false);
+		end = next_pinned(slab, page, slab->pages, true);
+		if (end > page)
+			advise(page_address(slab, page), (end - page) << rdm_state.page_shift,
+			       MADV_DOFORK);
+	}
+}
+
+void rdm_pins_postfork_parent_set(struct rdm_slab_set *set)
+{
+	const struct rdm_slab *slab;
+
+	TAILQ_FOREACH (slab, &set->slabs, link)
+		put_in(slab);
+}
+
+void rdm_pins_postfork_child_set(struct rdm_slab_set *set)
+{
+	const struct rdm_slab *slab;
+
+	TAILQ_FOREACH (slab, &set->slabs, link)
+		if (pins_of(slab) && next_pinned(slab, 0, slab->pages, true) < slab->pages)
+			memset(pins_of(slab), 0, slab->pages * sizeof(uint16_t));
+}
+
+void rdm_pins_postfork_parent(void)
+{
+	if (locked_by_fork)
+		pthread_mutex_unlock(&lock);
+}
+
+/* The registrations are the parent's. */
+void rdm_pins_postfork_child(void)
+{
+	if (counts.pages || counts.inside || counts.outside) {
+		memset(named, 0, sizeof(named));
+		counts = (struct rdm_pin_counts){ 0 };
+	}
+	if (locked_by_fork)
+		pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdint.h>
+
+#include "base/bits.h"
+#include "memory/keymap.h"
+#include "memory/reserve.h"
+#include "memory/state.h"
+#include "plain/discard.h"
+#include "slab/slab.h"
+#include "sync/background.h"
+#include "sync/interrupted.h"
+
+/* How far an uncarved run looks for its free neighbours, in pages. */
+#define REACH 128
+/* Slabs without an aligned run that are tried before those that surely have one. */
+#define FEW 4
+
+static size_t pages_of(size_t size)
+{
+	return (size + ((size_t)1 << rdm_state.page_shift) - 1) >> rdm_state.page_shift;
+}
+
+static struct rdm_slab *slab_at(size_t granule)
+{
+	return rdm_keymap[granule];
+}
+
+static void offer(struct rdm_slab *slab, size_t pages)
+{
+	rdm_slab_index_offer(&slab->set->index, rdm_slab_granule(slab), pages);
+}
+
+static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
+{
+	struct rdm_slab_set *set = slab->set;
+
+	if (slab->free_pages == slab->pages) {
+		rdm_bits_clear(set->index.idle, rdm_slab_granule(slab));
+		set->watermark.idle -= slab->length;
+	}
+	rdm_bits_assign(slab->carved, first, run, true);
+	slab->free_pages -= run;
+	set->carved_pages += run;
+	if (first == slab->hint)
+		slab->hint += run;
+	/* Else the offer is lowered by the first search that it leads astray. */
+	if (!slab->free_pages)
+		offer(slab, 0);
+}
+
+static size_t find_run(const struct rdm_slab *slab, size_t run, size_t step)
+{
+	size_t offset = ((uintptr_t)slab->base >> rdm_state.page_shift) & (step - 1);
+
+	if (slab->free_pages < run)
+		return RDM_BITS_NONE;
+	return rdm_bits_find_clear(slab->carved, slab->pages, slab->hint, run, step, offset);
+}
+
+/* The slab has no such run: then none that is long enough to hold one. */
+static void lower_offer(struct rdm_slab *slab, size_t run, size_t step)
+{
+	size_t pages = run + step - 2;
+
+	if (pages > slab->free_pages)
+		pages = slab->free_pages;
+	if (pages < rdm_slab_index_offered(&slab->set->index, rdm_slab_granule(slab)))
+		offer(slab, pages);
+}
+
+/* Looks for a run at slabs that offer so many pages, of which `tries` may disappoint. */
+static struct rdm_slab *search(struct rdm_slab_set *set, size_t run, size_t step, size_t offered,
+			       size_t tries, size_t *first)
+{
+	size_t granule = 0;
+
+	while (tries--) {
+		struct rdm_slab *slab;
+
+		granule = rdm_slab_index_find(&set->index, granule, offered);
+		if (granule == RDM_BITS_NONE)
+			break;
+		slab = slab_at(granule);
+		*first = find_run(slab, run, step);
+		if (*first != RDM_BITS_NONE)
+			return slab;
+		lower_offer(slab, run, step);
+		granule++;
+	}
+	return NULL;
+}
+
+static struct rdm_slab *find_anywhere(struct rdm_slab_set *set, size_t run, size_t align,
+				      size_t *first)
+{
+	size_t step = pages_of(align);
+	struct rdm_slab *slab;
+
+	if (step == 1)
+		return search(set, run, 1, run, SIZE_MAX, first);
+	/* A run that is long enough need not have an aligned one, at any number of slabs. */
+	slab = search(set, run, step, run, FEW, first);
+	if (!slab)
+		slab = search(set, run, step, run + step - 1, SIZE_MAX, first);
+	if (!slab)
+		slab = search(set, run, step, run, SIZE_MAX, first);
+	return slab;
+}
+
+static void *carve_anywhere(struct rdm_slab_set *set, size_t run, size_t align)
+{
+	size_t first;
+	struct rdm_slab *slab = find_anywhere(set, run, align, &first);
+
+	if (!slab)
+		return NULL;
+	mark_carved(slab, first, run);
+	return slab->base + (first << rdm_state.page_shift);
+}
+
+/* Where `at` continues a run of the set, whole in one slab. */
+static void *carve_at(struct rdm_slab_set *set, char *at, size_t run)
+{
+	struct rdm_slab *slab = rdm_keymap_slab(at);
+	size_t first;
+
+	/* The run before it holds its slab; the next slab may be on its way out. */
+	if (!slab || slab != rdm_keymap_slab(at - 1) || slab->set != set)
+		return NULL;
+	first = (size_t)(at - slab->base) >> rdm_state.page_shift;
+	if (run > slab->pages - first ||
+	    rdm_bits_next(slab->carved, first + run, first, true) < first + run)
+		return NULL;
+	mark_carved(slab, first, run);
+	return at;
+}
+
+void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align)
+{
+	size_t run = pages_of(size);
+	void *found;
+	bool low;
+
+	pthread_mutex_lock(&set->lock);
+	found = at ? carve_at(set, at, run) : carve_anywhere(set, run, align);
+	low = found && rdm_watermark_crossed(set);
+	pthread_mutex_unlock(&set->lock);
+	if (low)
+		rdm_background_wake();
+	return found;
+}
+
+bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align)
+{
+	size_t first;
+	bool found;
+
+	pthread_mutex_lock(&set->lock);
+	found = find_anywhere(set, pages_of(size), align, &first) != NULL;
+	pthread_mutex_unlock(&set->lock);
+	return found;
+}
+
+/* Pages of the free run around one that has just become free; more when it is long. */
+static size_t free_around(const struct rdm_slab *slab, size_t first, size_t run)
+{
+	size_t low = first > REACH ? first - REACH : 0;
+	size_t high = slab->pages - first - run > REACH ? first + run + REACH : slab->pages;
+	size_t last = rdm_bits_last(slab->carved, low, first, true);
+	size_t next = rdm_bits_next(slab->carved, high, first + run, true);
+
+	if ((last == RDM_BITS_NONE && low) || (next == high && high < slab->pages))
+		return slab->free_pages;
+	return next - (last == RDM_BITS_NONE ? 0 : last + 1);
+}
+
+static void uncarve(struct rdm_slab *slab, size_t first, size_t run)
+{
+	struct rdm_slab_set *set = slab->set;
+	size_t granule = rdm_slab_granule(slab);
+	size_t offered = rdm_slab_index_offered(&set->index, granule);
+
+	rdm_bits_assign(slab->carved, first, run, false);
+	slab->free_pages += run;
+	set->carved_pages -= run;
+	if (first < slab->hint)
+		slab->hint = first;
+	if (offered < slab->free_pages) {
+		size_t pages = free_around(slab, first, run);
+
+		if (offered < pages)
+			rdm_slab_index_offer(&set->index, granule, pages);
+	}
+	if (slab->free_pages == slab->pages) {
+		rdm_bits_set(set->index.idle, granule);
+		set->watermark.idle += slab->length;
+	}
+}
+
+static void uncarve_run(const struct rdm_run *run)
+{
+	struct rdm_slab *slab = rdm_keymap_slab(run->at);
+	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
+
+	pthread_mutex_lock(&slab->set->lock);
+	uncarve(slab, first, pages_of(run->size));
+	pthread_mutex_unlock(&slab->set->lock);
+}
+
+void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
+{
+	rdm_discard_runs(run, count);
+	for (size_t i = 0; i < count; i++)
+		uncarve_run(&run[i]);
+}
+
+void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
+{
+	struct rdm_slab *slab;
+
+	pthread_mutex_lock(&set->lock);
+	set->watermark.idle = 0;
+	set->watermark.whole = false;
+	TAILQ_FOREACH (slab, &set->slabs, link) {
+		if (slab->quarantined)
+			continue;
+		/* As if every page had been carved. */
+		set->carved_pages += slab->free_pages;
+		slab->free_pages = 0;
+		uncarve(slab, 0, slab->pages);
+	}
+	pthread_mutex_unlock(&set->lock);
+}
+
+void rdm_slabs_prefork(struct rdm_slab_set *set)
+{
+	set->locked_by_fork = rdm_lock_before_fork(&set->lock);
+}
+
+void rdm_slabs_postfork(struct rdm_slab_set *set)
+{
+	if (set->locked_by_fork)
+		pthread_mutex_unlock(&set->lock);
+}
+
+void rdm_slabs_lock(struct rdm_slab_set *set)
+{
+	pthread_mutex_lock(&set->lock);
+}
+
+bool rdm_slabs_trylock(struct rdm_slab_set *set)
+{
+	return !pthread_mutex_trylock(&set->lock);
+}
+
+void rdm_slabs_unlock(struct rdm_slab_set *set)
+{
+	pthread_mutex_unlock(&set->lock);
+}

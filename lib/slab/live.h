@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_LIVE_H
+#define RDM_LIVE_H
+
+/*
+ * Which blocks of a set's slabs are live: the carved pages, looked up in the
+ * state map. For snapshots, statistics and goodbyes, not for hot paths. The
+ * caller holds the set's lock.
+ */
+
+#include <stddef.h>
+
+#include "slab/slab.h"
+
+/* The first live block at or after `from`, and its size; NULL if there is none. */
+char *rdm_live_next(const struct rdm_slab *slab, char *from, size_t *size);
+
+/* Live blocks of a slab, and their bytes. */
+size_t rdm_live_count(const struct rdm_slab *slab, size_t *bytes);
+
+/* The same of the whole set; takes its lock itself. */
+size_t rdm_live_total(struct rdm_slab_set *set, size_t *bytes);
+
+/* Ends every block of the set. */
+void rdm_live_forget(const struct rdm_slab_set *set);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef RDM_SLAB_H
+#define RDM_SLAB_H
+
+/*
+ * Slabs: runs of granules that are prepared, registered with each rail of
+ * their pool, and carved into runs of pages. A set is all slabs of a pool.
+ *
+ * Two locks. Adding, releasing and registering slabs happens under the quiesce
+ * lock. Carving takes the set's own lock, a leaf: the arena's hooks take it
+ * with jemalloc's locks held, so nothing under it allocates or logs.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "memory/prepare.h"
+#include "memory/rail.h"
+#include "memory/reserve.h"
+#include "rdmalloc.h"
+#include "slab/slab_index.h"
+#include "slab/watermark.h"
+
+struct rdm_heap;
+struct rdm_pool;
+
+#define RDM_CACHE_LINE 64
+
+struct rdm_slab {
+	/* What free() reads is one line, written with the slab's life only. */
+	_Alignas(RDM_CACHE_LINE) struct rdm_slab_set *set;
+	struct rdm_heap *heap; /* that its blocks come from and go to */
+	char *base;
+	size_t length;
+	size_t pages;
+	_Atomic unsigned keyed; /* see rdm_slab_rails() */
+	bool quarantined;       /* a rail refused to let it go: mapped, not used */
+	struct rdm_mr mr[RDM_RAILS_MAX];
+	/* What carving writes. */
+	_Alignas(RDM_CACHE_LINE) size_t free_pages;
+	size_t hint; /* no free page before it */
+	TAILQ_ENTRY(rdm_slab) link;
+	void *shadow;             /* snapshot.c: the child's copy, while fork() runs */
+	_Atomic(uint16_t *) pins; /* pins.c: a count for each page, once there was one */
+	unsigned long carved[];   /* a bit for each page */
+};
+
+static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
+{
+	return rdm_reserve_distance(slab->base) >> RDM_GRANULE_SHIFT;
+}
+
+struct rdm_slab_set {
+	struct rdm_pool *pool;
+	struct rdm_heap *heap;
+	struct rdm_memory_kind kind;
+	enum rdm_fork_policy fork;
+	pthread_mutex_t lock;
+	bool locked_by_fork;
+	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address */
+	struct rdm_slab_index index;               /* under lock */
+	size_t bytes;                              /* of slabs in use; written under both locks */
+	size_t quarantined;                        /* of the others; under the quiesce lock */
+	size_t carved_pages;                       /* under lock */
+	struct rdm_watermark watermark;
+	struct rdm_rail rails[RDM_RAILS_MAX];
+	_Atomic uint64_t registrations; /* by several threads, see fill.h */
+	uint64_t deregistrations, growths;
+};
+
+/*
+ * Opens the reserve and the tables beside it, once a process. heritable: children inherit what
+ * is free of it, too, for there will be heritable sets only. 0 or errno.
+ */
+int rdm_slabs_open_reserve(bool heritable);
+
+/* Whether its memory is malloc's kind: see prepare.h. */
+static inline bool rdm_slabs_are_plain(const struct rdm_slab_set *set)
+{
+	return set->kind.plain;
+}
+
+/* Whether children inherit all of it but what is registered, and go on with the pool. */
+static inline bool rdm_slabs_are_heritable(const struct rdm_slab_set *set)
+{
+	return set->kind.heritable;
+}
+
+void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_heap *heap);
+/* There are no slabs left. */
+void rdm_slabs_destroy(struct rdm_slab_set *set);
+
+/* Whether there are addresses for a slab of that length. */
+bool rdm_slabs_have_room(size_t length, size_t align);
+
+/* The most slabs that are made in one call. */
+#define RDM_RUN_MAX 128
+
+/*
+ * Slabs of the same length, prepared and registered: `count` of them, or fewer
+ * where memory for so many is not to be had in one piece. *made says how many
+ * there are now, also after an error. 0 or an errno value.
+ */
+int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, size_t count,
+		      size_t *made);
+/* One slab. 0 or an errno value. */
+int rdm_slabs_add(struct rdm_slab_set *set, size_t length, size_t align);
+
+/*
+ * Releases slabs with nothing carved while at least `keep` bytes stay. 0, or
+ * errno when some had to be quarantined instead; they are tried again each time.
+ */
+int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep);
+
+/* After the arena has let go of everything: ends the runs that had bypassed it. */
+void rdm_slabs_uncarve_all(struct rdm_slab_set *set);
+
+/* In a child: puts inherited slabs into use again. 0 or an errno value. */
+int rdm_slabs_adopt(struct rdm_slab_set *set);
+
+/*
+ * Carving, in carve.c. A run of whole pages, at `at` if that is not NULL, else
+ * the one with the lowest address (but for large alignments). NULL when there
+ * is none.
+ */
+void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
+/* Long runs of plain memory lose their pages, where nothing may have them pinned. */
+struct rdm_run {
+	char *at;
+	size_t size;
+};
+void rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
+/* Whether carve would find one. */
+bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
+
+void rdm_slabs_prefork(struct rdm_slab_set *set);
+void rdm_slabs_postfork(struct rdm_slab_set *set);
+
+/* Holds carving still, for who looks at what is carved. */
+void rdm_slabs_lock(struct rdm_slab_set *set);
+bool rdm_slabs_trylock(struct rdm_slab_set *set);
+void rdm_slabs_unlock(struct rdm_slab_set *set);
+
+#endif

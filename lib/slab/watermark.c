@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "slab/watermark.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "memory/state.h"
+#include "slab/slab.h"
+#include "sync/workers.h"
+
+static _Atomic uint64_t turns;
+
+static size_t spare_in_all(const struct rdm_slab_set *set)
+{
+	return set->bytes - (set->carved_pages << rdm_state.page_shift);
+}
+
+static size_t spare(const struct rdm_slab_set *set)
+{
+	return set->watermark.whole ? set->watermark.idle : spare_in_all(set);
+}
+
+static void ask(struct rdm_watermark *mark, enum rdm_watermark_state state)
+{
+	mark->state = state;
+	mark->turn = atomic_fetch_add(&turns, 1) + 1;
+}
+
+bool rdm_watermark_crossed(struct rdm_slab_set *set)
+{
+	struct rdm_watermark *mark = &set->watermark;
+
+	if (mark->state != RDM_WATERMARK_READY || spare(set) >= mark->bytes)
+		return false;
+	mark->node = rdm_workers_node();
+	ask(mark, RDM_WATERMARK_ASKED);
+	return true;
+}
+
+void rdm_watermark_missed(struct rdm_slab_set *set)
+{
+	struct rdm_watermark *mark = &set->watermark;
+
+	pthread_mutex_lock(&set->lock);
+	if (mark->bytes && spare_in_all(set) >= mark->bytes)
+		mark->whole = true;
+	pthread_mutex_unlock(&set->lock);
+}
+
+void rdm_watermark_renew(struct rdm_slab_set *set)
+{
+	pthread_mutex_lock(&set->lock);
+	set->watermark.state = RDM_WATERMARK_READY;
+	pthread_mutex_unlock(&set->lock);
+}
+
+uint64_t rdm_watermark_turn(struct rdm_slab_set *set)
+{
+	const struct rdm_watermark *mark = &set->watermark;
+	uint64_t turn;
+
+	pthread_mutex_lock(&set->lock);
+	turn = mark->state == RDM_WATERMARK_ASKED || mark->state == RDM_WATERMARK_MORE ?
+		       mark->turn :
+		       0;
+	pthread_mutex_unlock(&set->lock);
+	return turn;
+}
+
+bool rdm_watermark_is_new(struct rdm_slab_set *set)
+{
+	bool new;
+
+	pthread_mutex_lock(&set->lock);
+	new = set->watermark.state == RDM_WATERMARK_ASKED;
+	pthread_mutex_unlock(&set->lock);
+	return new;
+}
+
+bool rdm_watermark_answered(struct rdm_slab_set *set, size_t more)
+{
+	struct rdm_watermark *mark = &set->watermark;
+	bool answered;
+
+	pthread_mutex_lock(&set->lock);
+	answered = spare(set) >= mark->bytes && spare(set) - mark->bytes >= more;
+	if (answered)
+		mark->state = RDM_WATERMARK_READY;
+	pthread_mutex_unlock(&set->lock);
+	return answered;
+}
+
+void rdm_watermark_made(struct rdm_slab_set *set, bool made)
+{
+	struct rdm_watermark *mark = &set->watermark;
+
+	pthread_mutex_lock(&set->lock);
+	if (!made)
+		mark->state = RDM_WATERMARK_STUCK;
+	/* A carve may have asked already since the slab is there. */
+	else if (mark->state == RDM_WATERMARK_READY && spare(set) < mark->bytes)
+		ask(mark, RDM_WATERMARK_MORE);
+	pthread_mutex_unlock(&set->lock);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sync/gate.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/ablate.h"
+
+#define STRIPES 16
+
+/* Threads that are inside, a part of them each, so that they do not meet in one cache line. */
+struct stripe {
+	_Alignas(64) _Atomic unsigned inside;
+};
+
+static struct {
+	struct stripe stripes[STRIPES];
+	/* Held while the gate is closed. */
+	pthread_mutex_t door;
+	_Atomic bool closed;
+	_Atomic unsigned next;
+} gate = { .door = PTHREAD_MUTEX_INITIALIZER };
+
+static __thread struct {
+	struct stripe *stripe;
+	unsigned again; /* how often it has entered where it was inside */
+	_Atomic bool inside;
+} own;
+
+/*
+ * A thread that ends takes itself off jemalloc's list of threads, in a destructor of
+ * jemalloc's: all else that jemalloc changes is changed inside the gate. These guard
+ * the list, and leave the forking thread alone on that of the child.
+ */
+extern __thread char rdm_je_priv_je_tsd_tls[];
+void rdm_je_priv_je_tsd_prefork(void *tsd);
+void rdm_je_priv_je_tsd_postfork_parent(void *tsd);
+void rdm_je_priv_je_tsd_postfork_child(void *tsd);
+
+static void on_list(void (*call)(void *tsd))
+{
+	/* Without a visitor jemalloc has not started, and has no list. */
+	if (atomic_load(&gate.next) && !rdm_ablated(RDM_ABLATE_THREADS))
+		call(rdm_je_priv_je_tsd_tls);
+}
+
+static void futex(_Atomic unsigned *word, int operation, unsigned value)
+{
+	syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
+}
+
+static void give_way(struct stripe *stripe)
+{
+	atomic_fetch_sub(&stripe->inside, 1);
+	if (atomic_load(&gate.closed))
+		futex(&stripe->inside, FUTEX_WAKE_PRIVATE, 1);
+}
+
+void rdm_gate_enter(void)
+{
+	if (atomic_load_explicit(&own.inside, memory_order_relaxed)) {
+		own.again++;
+		return;
+	}
+	if (!own.stripe)
+		own.stripe = &gate.stripes[atomic_fetch_add(&gate.next, 1) % STRIPES];
+	for (;;) {
+		/* Before it is so, and until it has ceased to be: a signal handler may fork in between. */
+		atomic_store_explicit(&own.inside, true, memory_order_relaxed);
+		atomic_fetch_add(&own.stripe->inside, 1);
+		if (!atomic_load(&gate.closed))
+			return;
+		give_way(own.stripe);
+		atomic_store_explicit(&own.inside, false, memory_order_relaxed);
+		pthread_mutex_lock(&gate.door);
+		pthread_mutex_unlock(&gate.door);
+	}
+}
+
+void rdm_gate_leave(void)
+{
+	if (own.again) {
+		own.again--;
+		return;
+	}
+	give_way(own.stripe);
+	atomic_store_explicit(&own.inside, false, memory_order_relaxed);
+}
+
+/* How many of those inside are the caller itself. */
+static unsigned caller_in(const struct stripe *stripe)
+{
+	return atomic_load_explicit(&own.inside, memory_order_relaxed) && own.stripe == stripe;
+}
+
+static void close_gate(void)
+{
+	pthread_mutex_lock(&gate.door);
+	atomic_store(&gate.closed, true);
+	for (struct stripe *stripe = gate.stripes; stripe < gate.stripes + STRIPES; stripe++) {
+		unsigned inside;
+
+		while ((inside = atomic_load(&stripe->inside)) > caller_in(stripe))
+			futex(&stripe->inside, FUTEX_WAIT_PRIVATE, inside);
+	}
+}
+
+static void open_gate(void)
+{
+	atomic_store(&gate.closed, false);
+	pthread_mutex_unlock(&gate.door);
+}
+
+void rdm_gate_prefork(void)
+{
+	if (!rdm_ablated(RDM_ABLATE_GATE))
+		close_gate();
+	on_list(rdm_je_priv_je_tsd_prefork);
+}
+
+void rdm_gate_postfork_parent(void)
+{
+	on_list(rdm_je_priv_je_tsd_postfork_parent);
+	if (!rdm_ablated(RDM_ABLATE_GATE))
+		open_gate();
+}
+
+void rdm_gate_postfork_child(void)
+{
+	on_list(rdm_je_priv_je_tsd_postfork_child);
+	/* A thread that is gone may have knocked. */
+	for (struct stripe *stripe = gate.stripes; stripe < gate.stripes + STRIPES; stripe++)
+		if (atomic_load(&stripe->inside) != caller_in(stripe))
+			atomic_store(&stripe->inside, caller_in(stripe));
+	if (!rdm_ablated(RDM_ABLATE_GATE))
+		open_gate();
+}
