@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "output.h"
 #include "published.h"
 

@@ -20,7 +20,7 @@ tools_rdmalloc_SOURCES = \
 	tools/doctor.c tools/doctor.h \
 	tools/info.c tools/info.h \
 	tools/pagemap.c tools/pagemap.h \
-	tools/heap.c tools/heap.h \
+	tools/figures.c tools/figures.h \
 	tools/info_process.c tools/info_process.h \
 	$(forktest_sources) \
 	tools/main.c \

@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "options.h"
 #include "output.h"
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "options.h"
 #include "output.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "map.h"
 
 #define WIDTH 1120

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "heap.h"
+#include "figures.h"
 
 #define CELL_BYTES 64
 

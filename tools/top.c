@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "options.h"
 #include "output.h"
 #include "table.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef TOOLS_HEAP_H
-#define TOOLS_HEAP_H
+#ifndef TOOLS_FIGURES_H
+#define TOOLS_FIGURES_H
 
 /*
  * What people and machines are told of a heap that was read (published.h).

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "heap.h"
+#include "figures.h"
 
 #include <stddef.h>
 #include <stdio.h>
