@@ -94,16 +94,20 @@ LIB_SOURCES = \
 	lib/base/log.c \
 	lib/base/log.h \
 	lib/base/size_class.h \
-	lib/base/version.c \
-	lib/plain/discard.c \
-	lib/plain/discard.h \
-	lib/plain/pins.c \
-	lib/plain/pins.h \
-	lib/plain/present.c \
-	lib/plain/present.h
+	lib/base/version.c
 
 LIB_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(RAIL_CPPFLAGS)
 LIB_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
+
+# What only the preload has.
+PLAIN_SOURCES = \
+	lib/plain/bare_fork.c lib/plain/bare_fork.h \
+	lib/plain/discard.c lib/plain/discard.h \
+	lib/plain/inherit.c lib/plain/inherit.h \
+	lib/plain/pages.c lib/plain/pages.h \
+	lib/plain/pins.c lib/plain/pins.h \
+	lib/plain/plain.c lib/plain/plain.h \
+	lib/plain/present.c lib/plain/present.h
 
 noinst_LTLIBRARIES += lib/libflavour-linked.la
 lib_libflavour_linked_la_SOURCES = $(LIB_SOURCES)
@@ -123,7 +127,7 @@ EXTRA_DIST += lib/api/librdmalloc.map
 
 # For LD_PRELOAD: all of it in one, so that a program may link the library as well.
 noinst_LTLIBRARIES += lib/libflavour-preload.la
-lib_libflavour_preload_la_SOURCES = $(LIB_SOURCES) \
+lib_libflavour_preload_la_SOURCES = $(LIB_SOURCES) $(PLAIN_SOURCES) \
 	lib/preload/advice.c \
 	lib/preload/family.c \
 	lib/preload/mpi.c \

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <dirent.h>
@@ -138,6 +139,17 @@ size_t t_log_uniform(struct t_rng *rng, size_t lo, size_t hi)
 size_t t_page(void)
 {
 	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+bool t_can_lock(size_t bytes)
+{
+	void *memory =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool can = memory != MAP_FAILED && !mlock(memory, bytes);
+
+	if (memory != MAP_FAILED)
+		munmap(memory, bytes);
+	return can;
 }
 
 void t_configure(char **argv, const char *conf)

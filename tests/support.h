@@ -83,6 +83,8 @@ uint64_t t_below(struct t_rng *rng, uint64_t n);
 size_t t_log_uniform(struct t_rng *rng, size_t lo, size_t hi);
 
 size_t t_page(void);
+/* Whether the limit of locked memory lets this user pin so many bytes. */
+bool t_can_lock(size_t bytes);
 
 /* Starts the program again with this in RDMALLOC_CONF, if nothing is there. */
 void t_configure(char **argv, const char *conf);

@@ -10,12 +10,14 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "fork/fork.h"
+#include "fork/snapshot.h"
 #include "heap/caches.h"
 #include "memory/meta.h"
 #include "memory/reserve.h"
 #include "memory/state.h"
 #include "pool/growth.h"
 #include "pool/publish.h"
+#include "slab/fill.h"
 #include "slab/live.h"
 #include "slab/registration.h"
 #include "sync/quiesce.h"
@@ -85,30 +87,27 @@ static bool configure(struct rdm_pool *pool, const struct rdm_pool_config *confi
 		return bad_field("limit is smaller than a huge page");
 	snprintf(pool->name, sizeof(pool->name), "%s", config->name ? config->name : "unnamed");
 	pool->heap.kept_max = SIZE_MAX;
+	pool->slabs.ops = &rdm_registered_ops;
 	return true;
 }
 
-/* Addresses cost nothing, and one slab of them is one system call. */
-#define PLAIN_SLAB ((size_t)32 << 20)
-/* Larger blocks are given back at once, as malloc's are. */
-#define PLAIN_KEPT ((size_t)32 << 20)
-
-static void configure_plain(struct rdm_pool *pool, const char *name, enum rdm_fork_policy fork)
+static int map_registered(const struct rdm_slab_set *set, void *addr, size_t length, size_t slab,
+			  enum rdm_log_level level)
 {
-	pool->slab_size = PLAIN_SLAB;
-	pool->heap.kept_max = PLAIN_KEPT;
-	pool->slabs.kind = (struct rdm_memory_kind){
-		.backing = RDM_BACKING_ANON,
-		.pages = RDM_PAGES_BEST,
-		.node = -1,
-		.plain = true,
-		.heritable = fork == RDM_FORK_DEFAULT,
-	};
-	pool->slabs.fork = fork;
-	snprintf(pool->name, sizeof(pool->name), "%s", name);
+	return rdm_prepare_map(addr, length, slab, &set->kind, level);
 }
 
-static int open_pool(struct rdm_pool *pool)
+const struct rdm_slab_ops rdm_registered_ops = {
+	.map = map_registered,
+	.fill = rdm_fill,
+	.pinned_bytes = rdm_slab_registered_bytes,
+	.prefork = rdm_snapshot_prefork,
+	.copy = rdm_snapshot_copy_live,
+	.postfork_parent = rdm_snapshot_postfork_parent,
+	.postfork_child = rdm_snapshot_postfork_child,
+};
+
+int rdm_pool_open(struct rdm_pool *pool)
 {
 	int error;
 
@@ -116,7 +115,7 @@ static int open_pool(struct rdm_pool *pool)
 	rdm_fork_init();
 	error = rdm_prepare_check(&pool->slabs.kind);
 	if (!error)
-		error = rdm_slabs_open_reserve(rdm_slabs_are_heritable(&pool->slabs));
+		error = rdm_slabs_open_reserve(pool->slabs.ops->outlives_fork);
 	if (error)
 		return error;
 	rdm_cache_quicken(rdm_reserve_size());
@@ -135,51 +134,33 @@ static int open_pool(struct rdm_pool *pool)
 	return 0;
 }
 
-/* plain: a pool of plain memory with that name and policy. */
-static struct rdm_pool *create(const struct rdm_pool_config *config, bool plain, int *error)
+struct rdm_pool *rdm_pool_new(void)
 {
 	struct rdm_pool *pool = rdm_meta_alloc(sizeof(*pool));
 
-	*error = ENOMEM;
-	if (!pool) {
+	if (!pool)
 		rdm_log(RDM_LOG_ERROR,
 			"rdm_pool_create: no memory for the pool's own record: see RLIMIT_AS (ulimit -v) "
 			"and the cgroup's memory.max");
-		return NULL;
-	}
-	*error = 0;
-	if (plain)
-		configure_plain(pool, config->name, config->fork);
-	else if (!configure(pool, config))
-		*error = EINVAL;
-	if (!*error)
-		*error = open_pool(pool);
-	if (!*error)
-		return pool;
-	rdm_meta_free(pool);
-	return NULL;
+	return pool;
 }
 
 rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 {
 	struct rdm_pool *pool;
-	int error;
+	int error = 0;
 
 	if (!rdm_quiesce_enter("rdm_pool_create"))
 		return NULL;
-	pool = create(config, false, &error);
-	return rdm_quiesce_leave(error) ? NULL : pool;
-}
-
-struct rdm_pool *rdm_pool_create_plain(const char *name, enum rdm_fork_policy fork)
-{
-	const struct rdm_pool_config config = { .name = name, .fork = fork };
-	struct rdm_pool *pool;
-	int error = 0;
-
-	if (!rdm_quiesce_enter("rdm_pool_create_plain"))
-		return NULL;
-	pool = rdm_pools() ? rdm_pools() : create(&config, true, &error);
+	pool = rdm_pool_new();
+	if (!pool)
+		error = ENOMEM;
+	else if (!configure(pool, config))
+		error = EINVAL;
+	if (!error)
+		error = rdm_pool_open(pool);
+	if (error)
+		rdm_meta_free(pool);
 	return rdm_quiesce_leave(error) ? NULL : pool;
 }
 

@@ -12,10 +12,15 @@
 /* In a child: blocks may come from the pool again, which has slabs of its own from now on. */
 void rdm_pool_end_inheritance(struct rdm_pool *pool);
 
+/* How sets of memory that is registered slab by slab do things. */
+extern const struct rdm_slab_ops rdm_registered_ops __attribute__((visibility("hidden")));
+
+/* A record to be filled in; NULL: no memory, a line says so. */
+struct rdm_pool *rdm_pool_new(void);
 /*
- * The process's one pool of plain memory, see prepare.h, made by the first call.
- * RDM_FORK_DEFAULT: it is heritable. NULL with errno.
+ * Makes a pool of what is filled in: name, slab_size, limit, heap.kept_max, and of its slabs the
+ * ops, the kind, the policy, the watermark. 0 or an errno value with a log line.
  */
-struct rdm_pool *rdm_pool_create_plain(const char *name, enum rdm_fork_policy fork);
+int rdm_pool_open(struct rdm_pool *pool);
 
 #endif

@@ -11,7 +11,6 @@
 #include "memory/keymap.h"
 #include "memory/keys.h"
 #include "memory/state.h"
-#include "plain/discard.h"
 #include "pool/growth.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
@@ -253,11 +252,11 @@ void rdm_free_sized(void *ptr, size_t size)
 }
 
 /* Blocks for which that is worth it are whole pages, whatever is used of the last one. */
-static bool move_pages(void *to, void *from, size_t length)
+static bool move_pages(const struct rdm_slab_ops *ops, void *to, void *from, size_t length)
 {
 	size_t page = (size_t)1 << rdm_state.page_shift;
 
-	return rdm_discard_move(to, from, (length + page - 1) & ~(page - 1));
+	return ops->move && ops->move(to, from, (length + page - 1) & ~(page - 1));
 }
 
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
@@ -268,7 +267,7 @@ static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
 		return NULL;
 	if (old > size)
 		old = size;
-	if (!rdm_slabs_are_plain(&pool->slabs) || !move_pages(block, ptr, old))
+	if (!move_pages(pool->slabs.ops, block, ptr, old))
 		memcpy(block, ptr, old);
 	rdm_free(ptr);
 	return block;

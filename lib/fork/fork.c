@@ -13,7 +13,6 @@
 #include "heap/caches.h"
 #include "memory/keys.h"
 #include "memory/reserve.h"
-#include "plain/pins.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
 #include "slab/registration.h"
@@ -24,6 +23,12 @@
 #include "sync/quiesce.h"
 
 static uint64_t prepare_ns;
+static const struct rdm_fork_guest *guest;
+
+void rdm_fork_invite(const struct rdm_fork_guest *handlers)
+{
+	guest = handlers;
+}
 
 static uint64_t now(void)
 {
@@ -41,34 +46,24 @@ static void lock_pool(struct rdm_pool *pool)
 
 static void snapshot_pool(struct rdm_pool *pool)
 {
-	if (rdm_slabs_are_heritable(&pool->slabs)) {
-		rdm_pins_spare(__builtin_frame_address(0));
-		rdm_pins_prefork_set(&pool->slabs);
-	}
-	rdm_snapshot_prefork(&pool->slabs);
+	pool->slabs.ops->prefork(&pool->slabs);
 }
 
 static void leave_pool_in_parent(struct rdm_pool *pool)
 {
-	rdm_snapshot_postfork_parent(&pool->slabs);
-	if (rdm_slabs_are_heritable(&pool->slabs))
-		rdm_pins_postfork_parent_set(&pool->slabs);
+	pool->slabs.ops->postfork_parent(&pool->slabs);
 	rdm_slabs_postfork(&pool->slabs);
 	rdm_depot_postfork(&pool->heap.depot);
 }
 
 static void leave_pool_in_child(struct rdm_pool *pool)
 {
-	rdm_snapshot_postfork_child(&pool->slabs);
-	if (rdm_slabs_are_heritable(&pool->slabs)) {
-		rdm_pins_postfork_child_set(&pool->slabs);
-		rdm_slabs_postfork(&pool->slabs);
-		rdm_depot_postfork(&pool->heap.depot);
-		return;
+	pool->slabs.ops->postfork_child(&pool->slabs);
+	if (!pool->slabs.ops->outlives_fork) {
+		rdm_caches_postfork_child(&pool->heap);
+		atomic_store(&pool->heap.inherited, true);
+		pool->complained = false;
 	}
-	rdm_caches_postfork_child(&pool->heap);
-	atomic_store(&pool->heap.inherited, true);
-	pool->complained = false;
 	rdm_slabs_postfork(&pool->slabs);
 	rdm_depot_postfork(&pool->heap.depot);
 }
@@ -81,7 +76,7 @@ static void forget_rails(struct rdm_pool *pool)
 /* Of pools that go on in the child. */
 static void forget_threads(struct rdm_pool *pool)
 {
-	if (rdm_slabs_are_heritable(&pool->slabs))
+	if (pool->slabs.ops->outlives_fork)
 		rdm_caches_bury(&pool->heap);
 }
 
@@ -94,7 +89,8 @@ static void prefork(void)
 	rdm_caches_prefork();
 	rdm_pools_for_each(lock_pool);
 	rdm_reserve_prefork();
-	rdm_pins_prefork();
+	if (guest)
+		guest->prefork();
 	rdm_pools_for_each(snapshot_pool);
 	prepare_ns = now() - start;
 }
@@ -104,7 +100,8 @@ static void postfork_parent(void)
 	uint64_t start = now();
 
 	rdm_pools_for_each(leave_pool_in_parent);
-	rdm_pins_postfork_parent();
+	if (guest)
+		guest->postfork_parent();
 	rdm_caches_postfork();
 	rdm_gate_postfork_parent();
 	rdm_fork_counted(prepare_ns + now() - start);
@@ -116,7 +113,8 @@ static void postfork_child(void)
 	rdm_reserve_postfork_child();
 	rdm_keys_postfork_child();
 	rdm_pools_for_each(leave_pool_in_child);
-	rdm_pins_postfork_child();
+	if (guest)
+		guest->postfork_child();
 	rdm_caches_postfork();
 	rdm_gate_postfork_child();
 	/* jemalloc works again, and rails have memory of their own to free. */
@@ -125,62 +123,6 @@ static void postfork_child(void)
 	rdm_background_open();
 	rdm_publish_postfork_child();
 	rdm_quiesce_postfork();
-}
-
-/* A heritable pool is the only one there is, and it stays. */
-static struct rdm_slab_set *heritable_set(void)
-{
-	struct rdm_pool *pool = rdm_pools();
-
-	return pool && rdm_slabs_are_heritable(&pool->slabs) ? &pool->slabs : NULL;
-}
-
-static bool try_locks(struct rdm_slab_set *set)
-{
-	if (!rdm_slabs_trylock(set))
-		return false;
-	if (rdm_pins_try_prefork())
-		return true;
-	rdm_slabs_unlock(set);
-	return false;
-}
-
-bool rdm_fork_bare_prefork(const void *stack)
-{
-	struct rdm_slab_set *set = heritable_set();
-
-	if (!set || !rdm_pins_exist())
-		return false;
-	for (unsigned i = 0; !try_locks(set); i++) {
-		if (i >= RDM_LOCK_TRIES && rdm_call_is_interrupted()) {
-			rdm_log(RDM_LOG_WARN,
-				"a process is made in a signal handler that interrupted rdmalloc: it "
-				"gets holes where memory is registered");
-			return false;
-		}
-		sched_yield();
-	}
-	rdm_pins_spare(stack);
-	rdm_pins_spare(__builtin_frame_address(0));
-	rdm_pins_prefork_set(set);
-	rdm_snapshot_prefork(set);
-	return true;
-}
-
-void rdm_fork_bare_postfork(bool child)
-{
-	struct rdm_slab_set *set = heritable_set();
-
-	if (child) {
-		rdm_snapshot_postfork_child(set);
-		rdm_pins_postfork_child_set(set);
-		rdm_pins_postfork_child();
-	} else {
-		rdm_snapshot_postfork_parent(set);
-		rdm_pins_postfork_parent_set(set);
-		rdm_pins_postfork_parent();
-	}
-	rdm_slabs_unlock(set);
 }
 
 /* The preload's pthread_atfork() comes here first. */

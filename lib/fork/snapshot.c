@@ -10,8 +10,6 @@
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/reserve.h"
-#include "plain/pins.h"
-#include "plain/present.h"
 #include "slab/live.h"
 #include "slab/registration.h"
 
@@ -25,13 +23,13 @@
 
 #ifdef RACES_LIKE_FORK
 /* Other threads may write to their blocks, as they may while the kernel forks. */
-RACES_LIKE_FORK static void copy_words(char *to, const char *from, size_t length)
+RACES_LIKE_FORK void rdm_snapshot_copy(char *to, const char *from, size_t length)
 {
 	for (size_t i = 0; i < length / sizeof(long); i++)
 		((volatile long *)(void *)to)[i] = ((const volatile long *)(const void *)from)[i];
 }
 #else
-static void copy_words(char *to, const char *from, size_t length)
+void rdm_snapshot_copy(char *to, const char *from, size_t length)
 {
 	memcpy(to, from, length);
 }
@@ -56,105 +54,56 @@ static char *map_shadow(size_t length, size_t live)
 	return base;
 }
 
-/* What there is of plain memory, which may never have been touched: a look must not make it. */
-static void copy_present(char *shadow, const struct rdm_slab *slab, const char *from,
-			 const char *end, int pagemap)
-{
-	size_t length;
-	bool present;
-
-	for (; from < end; from += length) {
-		length = rdm_present_run(pagemap, from, end, &present);
-		if (present)
-			copy_words(shadow + (from - slab->base), from, length);
-	}
-}
-
-/* The parts of a block that children do not inherit. */
-static void copy_pinned(char *shadow, const struct rdm_slab *slab, char *block, char *end,
-			int pagemap)
-{
-	size_t length;
-
-	for (char *run = block; rdm_pins_next(slab, run, end, &run, &length); run += length)
-		copy_present(shadow, slab, run, run + length, pagemap);
-}
-
-static void copy_plain(const struct rdm_slab *slab, char *shadow)
-{
-	int pagemap = rdm_present_open();
-	size_t size;
-
-	for (char *block = slab->base; (block = rdm_live_next(slab, block, &size)); block += size)
-		if (rdm_slabs_are_heritable(slab->set))
-			copy_pinned(shadow, slab, block, block + size, pagemap);
-		else
-			copy_present(shadow, slab, block, block + size, pagemap);
-	rdm_present_close(pagemap);
-}
-
-static void copy_live(const struct rdm_slab *slab, char *shadow)
+void rdm_snapshot_copy_live(const struct rdm_slab *slab, char *shadow)
 {
 	size_t size;
 
 	for (char *block = slab->base; (block = rdm_live_next(slab, block, &size)); block += size)
-		copy_words(shadow + (block - slab->base), block, size);
+		rdm_snapshot_copy(shadow + (block - slab->base), block, size);
 }
 
-/* Whether its child gets a copy of something. */
-static bool is_copied(const struct rdm_slab *slab, size_t *bytes)
+void rdm_snapshot_take(struct rdm_slab *slab, size_t bytes)
 {
-	char *run;
-
-	if (rdm_slabs_are_heritable(slab->set))
-		return rdm_pins_next(slab, slab->base, slab->base + slab->length, &run, bytes);
-	return slab->set->fork == RDM_FORK_COPY && !rdm_slab_is_inherited(slab) &&
-	       rdm_live_count(slab, bytes);
+	slab->shadow = map_shadow(slab->length, bytes);
+	if (slab->shadow)
+		slab->set->ops->copy(slab, slab->shadow);
+	else
+		rdm_log(RDM_LOG_ERROR,
+			"fork: no memory to copy the slab %p of %zu MiB (errno %d): the child gets a "
+			"hole there",
+			(void *)slab->base, slab->length >> 20, errno);
 }
 
-/* If not, fork() need not look at each slab's record. */
-static bool may_copy(const struct rdm_slab_set *set)
+void rdm_snapshot_drop(struct rdm_slab *slab)
 {
-	return set->fork == RDM_FORK_COPY || rdm_slabs_are_heritable(set);
+	if (!slab->shadow)
+		return;
+	rdm_kernel_unmap(slab->shadow, slab->length);
+	slab->shadow = NULL;
 }
 
 void rdm_snapshot_prefork(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
+	size_t bytes;
 
-	if (!may_copy(set))
+	/* If not, fork() need not look at each slab's record. */
+	if (set->fork != RDM_FORK_COPY)
 		return;
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		size_t bytes;
-
-		if (!is_copied(slab, &bytes))
-			continue;
-		slab->shadow = map_shadow(slab->length, bytes);
-		if (slab->shadow && rdm_slabs_are_plain(set))
-			copy_plain(slab, slab->shadow);
-		else if (slab->shadow)
-			copy_live(slab, slab->shadow);
-		else
-			rdm_log(RDM_LOG_ERROR,
-				"fork: no memory to copy the slab %p of %zu MiB (errno %d): the child gets a "
-				"hole there",
-				(void *)slab->base, slab->length >> 20, errno);
-	}
+	TAILQ_FOREACH (slab, &set->slabs, link)
+		if (!rdm_slab_is_inherited(slab) && rdm_live_count(slab, &bytes))
+			rdm_snapshot_take(slab, bytes);
 }
 
 void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	if (!may_copy(set))
+	if (set->fork != RDM_FORK_COPY)
 		return;
-	TAILQ_FOREACH (slab, &set->slabs, link) {
-		/* After a fork each page that is written is copied once. */
-		if (!slab->shadow)
-			continue;
-		rdm_kernel_unmap(slab->shadow, slab->length);
-		slab->shadow = NULL;
-	}
+	/* After a fork each page that is written is copied once: only what has a shadow is written. */
+	TAILQ_FOREACH (slab, &set->slabs, link)
+		rdm_snapshot_drop(slab);
 }
 
 static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
@@ -167,31 +116,13 @@ static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
 }
 
 /* The hole, whatever a failed placement has left there. */
-static void place_hole(char *base, size_t length)
+void rdm_snapshot_place_hole(char *base, size_t length)
 {
 	rdm_log(RDM_LOG_ERROR,
 		"fork: the child cannot have its %zu bytes at %p (errno %d): it gets a hole there",
 		length, (void *)base, errno);
 	if (rdm_kernel_map(base, length, PROT_NONE, MAP_NORESERVE | MAP_FIXED) == MAP_FAILED)
 		rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
-}
-
-/* The pinned pages of a heritable slab; around them the child has its own. */
-static void place_pinned(struct rdm_slab *slab)
-{
-	char *end = slab->base + slab->length;
-	size_t length;
-
-	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
-		char *copy = (char *)slab->shadow + (run - slab->base);
-
-		if (!slab->shadow || !rdm_kernel_move(copy, run, length, 0))
-			place_hole(run, length);
-	}
-	if (!slab->shadow)
-		return;
-	rdm_kernel_unmap(slab->shadow, slab->length);
-	slab->shadow = NULL;
 }
 
 void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
@@ -201,12 +132,8 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		if (rdm_slab_is_inherited(slab))
 			continue;
-		if (rdm_slabs_are_heritable(set)) {
-			place_pinned(slab);
-			continue;
-		}
 		if (!place(slab, set->fork))
-			place_hole(slab->base, slab->length);
+			rdm_snapshot_place_hole(slab->base, slab->length);
 		/* A write would copy the record's page. */
 		if (slab->shadow)
 			slab->shadow = NULL;

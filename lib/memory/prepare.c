@@ -4,7 +4,6 @@
 #include "memory/prepare.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -147,45 +146,6 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 	return mend_reserve(addr, length) ? EADDRINUSE : ENOMEM;
 }
 
-/* Charged for, as malloc's is. Elsewhere first, so that a failure leaves the reserve as it is. */
-static int map_plain(void *addr, size_t length)
-{
-	void *memory = rdm_kernel_map(NULL, length, PROT_READ | PROT_WRITE, 0);
-	int error = errno;
-
-	if (memory == MAP_FAILED)
-		return error;
-	if (rdm_kernel_move(memory, addr, length, 0))
-		return 0;
-	error = errno;
-	rdm_kernel_unmap(memory, length);
-	return error;
-}
-
-/* Pages that were moved there keep mappings of their own, so large runs are mapped anew. */
-void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind)
-{
-	if (length >= RDM_MOVED_BYTES && kind->heritable &&
-	    rdm_kernel_map(addr, length, PROT_READ | PROT_WRITE, MAP_FIXED) == addr)
-		return;
-	if (rdm_kernel_advise(addr, length, MADV_DONTNEED))
-		rdm_log(RDM_LOG_WARN, "madvise(MADV_DONTNEED) on %zu free bytes: %s", length,
-			strerror(errno));
-}
-
-/* Before Linux 5.7 the flag is EINVAL, before the old pages are touched. */
-bool rdm_prepare_move(void *to, void *from, size_t length)
-{
-	if (length < RDM_MOVED_BYTES)
-		return false;
-	if (rdm_kernel_move(from, to, length, MREMAP_DONTUNMAP))
-		return true;
-	/* What was there may be gone. */
-	if (rdm_kernel_map(to, length, PROT_READ | PROT_WRITE, MAP_FIXED) != to)
-		rdm_die("%zu bytes cannot be mapped again (%s)", length, strerror(errno));
-	return false;
-}
-
 /* The descriptor is closed at once: the child must not inherit it, and nobody can close it for us. */
 static int map_shared(void *addr, size_t length, enum rdm_log_level level)
 {
@@ -269,33 +229,6 @@ static int populate(void *addr, size_t length)
 	return errno == EINVAL ? EINVAL : ENOMEM;
 }
 
-/*
- * A write that the kernel makes for us: adds nothing, and fails with EFAULT where one of ours would
- * be a SIGSEGV.
- */
-static void touch_page(void *page)
-{
-	static uint32_t nobody;
-
-	syscall(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, (void *)0, page,
-		FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0));
-}
-
-void rdm_prepare_touch(void *addr, size_t length)
-{
-	size_t page = base_page();
-	char *start = (char *)((uintptr_t)addr & ~(page - 1));
-	const char *end = (char *)addr + length;
-
-	/* Nobody can pin more than there is: do not look for it page by page. */
-	if (rdm_ablated(RDM_ABLATE_WRITE) || length / page > (size_t)sysconf(_SC_PHYS_PAGES))
-		return;
-	length = ((size_t)(end - start) + page - 1) & ~(page - 1);
-	if (rdm_kernel_advise(start, length, MADV_POPULATE_WRITE) && errno == EINVAL)
-		for (size_t i = 0; i < length; i += page)
-			touch_page(start + i);
-}
-
 int rdm_prepare_populate(void *addr, size_t length, bool write)
 {
 	int error = populate(addr, length);
@@ -315,17 +248,12 @@ void rdm_prepare_no_memory(size_t length)
 		length >> 20);
 }
 
-static int dontfork(void *addr, size_t length)
+int rdm_prepare_dontfork(void *addr, size_t length)
 {
 	if (rdm_ablated(RDM_ABLATE_DONTFORK) || !madvise(addr, length, MADV_DONTFORK))
 		return 0;
 	rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on a slab: %s", strerror(errno));
 	return errno;
-}
-
-void rdm_prepare_protect(void *addr, size_t length)
-{
-	dontfork(addr, length);
 }
 
 void rdm_prepare_unmerge(void *addr, size_t length)
@@ -344,7 +272,7 @@ void rdm_prepare_unmerge_new(void *addr, size_t length)
 /* All that comes before the write. */
 static int protect(void *addr, size_t length, const struct rdm_memory_kind *kind)
 {
-	int error = dontfork(addr, length);
+	int error = rdm_prepare_dontfork(addr, length);
 
 	if (error)
 		return error;
@@ -368,10 +296,6 @@ int rdm_prepare_map(void *addr, size_t length, size_t slab, const struct rdm_mem
 {
 	int error;
 
-	if (kind->plain) {
-		error = map_plain(addr, length);
-		return error || kind->heritable ? error : dontfork(addr, length);
-	}
 	switch (kind->backing) {
 	case RDM_BACKING_HUGETLB:
 		error = map_hugetlb(addr, length, kind, level);

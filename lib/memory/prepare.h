@@ -23,10 +23,6 @@ struct rdm_memory_kind {
 	enum rdm_backing backing;
 	enum rdm_pages pages;
 	int node; /* -1: any */
-	/* Anonymous, as malloc's own: there when it is touched, no rails. */
-	bool plain;
-	/* Plain, and children inherit what is not registered. */
-	bool heritable;
 };
 
 /* Bytes of one page of the kind. */
@@ -54,25 +50,8 @@ void rdm_prepare_no_memory(size_t length);
 /* Prepares a child's memory, which is mapped, and keeps what is in it. 0 or errno. */
 int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *kind);
 
-/* Only the first step, again, after a stranger may have undone it. */
-void rdm_prepare_protect(void *addr, size_t length);
-
-/* Plain memory: the pages are free, and zero when they are touched again. */
-void rdm_prepare_discard(void *addr, size_t length, const struct rdm_memory_kind *kind);
-
-/* To move fewer is no quicker than to copy them. */
-#define RDM_MOVED_BYTES ((size_t)1 << 20)
-/*
- * Plain memory: what is in whole pages is somewhere else then, as if it had been copied, and
- * `from` is discarded. False: nothing has moved.
- */
-bool rdm_prepare_move(void *to, void *from, size_t length);
-
-/*
- * Makes pages of any memory present, written and ours alone, as a write would. What cannot
- * be written is left as it is.
- */
-void rdm_prepare_touch(void *addr, size_t length);
+/* Only the first step, also again, after a stranger may have undone it. 0 or errno with a log line. */
+int rdm_prepare_dontfork(void *addr, size_t length);
 
 /* KSM leaves it alone from here on, whoever asked it, for the memory or the whole process. */
 void rdm_prepare_unmerge(void *addr, size_t length);

@@ -28,7 +28,7 @@ static size_t granules;
 static size_t opened; /* bytes mapped, published or not */
 static size_t lowest_free;
 static size_t kept_granules;
-static bool heritable;
+static bool all_inheritable;
 
 static unsigned long *taken(void)
 {
@@ -101,7 +101,7 @@ static int map_tables(size_t size)
 
 static int mark_dontfork(void *addr, size_t length)
 {
-	if (heritable || rdm_ablated(RDM_ABLATE_DONTFORK))
+	if (all_inheritable || rdm_ablated(RDM_ABLATE_DONTFORK))
 		return 0;
 	return madvise(addr, length, MADV_DONTFORK) ? errno : 0;
 }
@@ -133,7 +133,7 @@ int rdm_reserve_open(size_t *size, bool inheritable)
 		return ENOMEM;
 	__atomic_store_n(&rdm_reserve.base, (uintptr_t)base, __ATOMIC_RELAXED);
 	opened = *size;
-	heritable = inheritable;
+	all_inheritable = inheritable;
 	error = mark_dontfork(base, *size);
 	if (!error)
 		error = map_tables(*size);
@@ -227,7 +227,7 @@ static void for_each_own_run(void (*call)(void *addr, size_t length))
 {
 	size_t first = 0;
 
-	if (!rdm_reserve_size() || heritable)
+	if (!rdm_reserve_size() || all_inheritable)
 		return;
 	if (!kept_granules) {
 		call((void *)rdm_reserve.base, rdm_reserve.size);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "memory/keymap.h"
-#include "memory/prepare.h"
+#include "plain/pages.h"
 #include "plain/pins.h"
 #include "plain/present.h"
 #include "sync/gate.h"
@@ -25,8 +25,7 @@ static bool is_sparse(const struct rdm_run *run)
 
 static bool is_worth_it(const struct rdm_run *run)
 {
-	return run->size >= RUN_BYTES && rdm_slabs_are_plain(rdm_keymap_slab(run->at)->set) &&
-	       !is_sparse(run);
+	return run->size >= RUN_BYTES && !is_sparse(run);
 }
 
 void rdm_discard_runs(const struct rdm_run *run, size_t count)
@@ -75,11 +74,11 @@ bool rdm_discard_move(void *to, void *from, size_t length)
 {
 	bool moved;
 
-	if (length < RDM_MOVED_BYTES || !rdm_slabs_are_heritable(rdm_keymap_slab(from)->set) ||
+	if (length < RDM_MOVED_BYTES || !rdm_keymap_slab(from)->set->ops->outlives_fork ||
 	    rdm_pins_any(from, length) || rdm_pins_any(to, length))
 		return false;
 	rdm_gate_enter();
-	moved = !rdm_pins_unseen() && rdm_prepare_move(to, from, length);
+	moved = !rdm_pins_unseen() && rdm_pages_move(to, from, length);
 	rdm_gate_leave();
 	return moved;
 }

@@ -14,6 +14,7 @@
 #include "memory/keymap.h"
 #include "memory/meta.h"
 #include "memory/state.h"
+#include "plain/pages.h"
 #include "plain/present.h"
 #include "sync/interrupted.h"
 
@@ -97,8 +98,7 @@ static bool next_part(char **at, const char *end, struct part *part)
 		part->first = page_of(slab, *at);
 		part->end = page_of(slab, last) + 1;
 		*at = slab->base + slab->length;
-		if (rdm_slabs_are_plain(slab->set))
-			return true;
+		return true;
 	}
 	return false;
 }
@@ -141,7 +141,7 @@ static int hold(const struct part *part)
 	uint16_t *pins = pins_of(part->slab);
 	int error = 0;
 
-	if (rdm_slabs_are_heritable(part->slab->set) && !rdm_ablated(RDM_ABLATE_DONTFORK))
+	if (part->slab->set->ops->outlives_fork && !rdm_ablated(RDM_ABLATE_DONTFORK))
 		error = advise(start, (part->end - part->first) << rdm_state.page_shift,
 			       MADV_DONTFORK);
 	if (error)
@@ -170,7 +170,7 @@ static void let_go(const struct part *part)
 			continue;
 		for (; end < part->end && pins[end] == 1; end++)
 			write_pin(pins, end, 0);
-		if (rdm_slabs_are_heritable(part->slab->set) &&
+		if (part->slab->set->ops->outlives_fork &&
 		    advise(page_address(part->slab, i), (end - i) << rdm_state.page_shift,
 			   MADV_DOFORK))
 			/* Children do not inherit them, so they must get copies. */
@@ -236,7 +236,7 @@ int rdm_pins_add_range(void *addr, size_t length)
 	int error = hold_range(addr, length);
 
 	if (!error) {
-		rdm_prepare_touch(addr, length);
+		rdm_pages_touch(addr, length);
 		return 0;
 	}
 	errno = error;
@@ -359,9 +359,9 @@ bool rdm_pins_discard(void *addr, size_t length)
 		size_t until = next_pinned(slab, page, end, true);
 
 		if (until > page)
-			rdm_prepare_discard(page_address(slab, page),
-					    (until - page) << rdm_state.page_shift,
-					    &slab->set->kind);
+			rdm_pages_discard(page_address(slab, page),
+					  (until - page) << rdm_state.page_shift,
+					  slab->set->ops->outlives_fork);
 		page = next_pinned(slab, until, end, false);
 		all &= until == end;
 	}
@@ -507,7 +507,7 @@ static void advise_spared(const struct rdm_slab *slab, int advice)
 		if (pins[page] && is_spared(page_address(slab, page))) {
 			advise(page_address(slab, page), page_size(), advice);
 			if (advice == MADV_DONTFORK)
-				rdm_prepare_touch(page_address(slab, page), page_size());
+				rdm_pages_touch(page_address(slab, page), page_size());
 		}
 }
 

@@ -127,18 +127,6 @@ static void draw_cells(struct drawing *drawing, struct rdm_slab_set *set)
 	}
 }
 
-static size_t pinned_bytes(const struct rdm_slab *slab)
-{
-	const uint16_t *pins = atomic_load_explicit(&slab->pins, memory_order_acquire);
-	size_t pages = 0;
-
-	if (!rdm_slabs_are_plain(slab->set))
-		return rdm_slab_rails(slab) ? slab->length : 0;
-	for (size_t i = 0; pins && i < slab->pages; i++)
-		pages += __atomic_load_n(&pins[i], __ATOMIC_RELAXED) != 0;
-	return pages << rdm_state.page_shift;
-}
-
 /* NULL: there is no room for it, or for its cells. */
 static struct rdm_page_slab *add_slab(struct rdm_picture *picture, size_t length)
 {
@@ -167,7 +155,7 @@ static void draw_slab(struct rdm_picture *picture, const struct rdm_slab *slab,
 		.shift = picture->header.cell_shift,
 		.next = slab->base,
 	};
-	size_t pinned = pinned_bytes(slab);
+	size_t pinned = slab->set->ops->pinned_bytes(slab);
 
 	draw_cells(&drawing, slab->set);
 	pool->live_bytes += drawing.live_bytes;
@@ -190,9 +178,7 @@ static void describe(struct rdm_page_pool *drawn, struct rdm_pool *pool)
 
 	rdm_stats_read(pool, &stats);
 	*drawn = (struct rdm_page_pool){
-		.flags = (stats.inherited ? RDM_PAGE_POOL_INHERITED : 0U) |
-			 (rdm_slabs_are_plain(set) ? RDM_PAGE_POOL_PLAIN : 0U) |
-			 (rdm_slabs_are_heritable(set) ? RDM_PAGE_POOL_HERITABLE : 0U),
+		.flags = (stats.inherited ? RDM_PAGE_POOL_INHERITED : 0U) | set->ops->picture_flags,
 		.backing = set->kind.backing,
 		.pages = set->kind.pages,
 		.fork = set->fork,

@@ -13,13 +13,13 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#include "api/create.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "plain/discard.h"
 #include "plain/pins.h"
+#include "plain/plain.h"
 #include "preload/next.h"
 #include "preload/preload.h"
 #include "preload/report.h"
@@ -75,7 +75,7 @@ __attribute__((noinline)) static rdm_pool *open_pool(void)
 	rdm_pool *pool = NULL;
 
 	if (conf->enabled)
-		pool = rdm_pool_create_plain("preload", (enum rdm_fork_policy)conf->preload_fork);
+		pool = rdm_plain_pool("preload", (enum rdm_fork_policy)conf->preload_fork);
 	if (pool)
 		atomic_store_explicit(&opened, pool, memory_order_release);
 	else

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "fork/fork.h"
 #include "memory/reserve.h"
+#include "plain/bare_fork.h"
 #include "plain/pins.h"
 #include "preload/preload.h"
 
@@ -93,10 +94,10 @@ RDM_EXPORT pid_t _Fork(void)
 		errno = ENOSYS;
 		return -1;
 	}
-	bare = rdm_fork_bare_prefork(__builtin_frame_address(0));
+	bare = rdm_bare_fork_prefork(__builtin_frame_address(0));
 	pid = next.fork();
 	if (bare)
-		rdm_fork_bare_postfork(pid == 0);
+		rdm_bare_fork_postfork(pid == 0);
 	return pid;
 }
 
@@ -109,7 +110,7 @@ static int start_child(void *arg)
 {
 	struct start start = *(struct start *)arg;
 
-	rdm_fork_bare_postfork(true);
+	rdm_bare_fork_postfork(true);
 	return start.call(start.arg);
 }
 
@@ -125,10 +126,10 @@ RDM_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	tls = va_arg(rest, void *);
 	child_tid = va_arg(rest, void *);
 	va_end(rest);
-	if (flags & CLONE_VM || !rdm_fork_bare_prefork(stack))
+	if (flags & CLONE_VM || !rdm_bare_fork_prefork(stack))
 		return next.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
 	pid = next.clone(start_child, stack, flags, &start, parent_tid, tls, child_tid);
-	rdm_fork_bare_postfork(false);
+	rdm_bare_fork_postfork(false);
 	return pid;
 }
 
@@ -186,10 +187,10 @@ RDM_EXPORT long syscall(long number, ...)
 		arg[i] = va_arg(rest, long);
 	va_end(rest);
 	if (forks(number, arg))
-		bare = rdm_fork_bare_prefork(__builtin_frame_address(0));
+		bare = rdm_bare_fork_prefork(__builtin_frame_address(0));
 	result = enter_kernel(number, arg);
 	if (bare)
-		rdm_fork_bare_postfork(result == 0);
+		rdm_bare_fork_postfork(result == 0);
 	if (result >= 0 || result < -4095)
 		return result;
 	errno = (int)-result;

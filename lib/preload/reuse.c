@@ -125,23 +125,17 @@ static void unlock(void)
 	pthread_mutex_unlock(&book->lock);
 }
 
-static const struct rdm_slab *slab_of(const void *addr, size_t length)
+static bool is_in_one_slab(const void *addr, size_t length)
 {
 	const struct rdm_slab *slab = rdm_keymap_slab(addr);
 
-	if (!slab || length > slab->length - (size_t)((const char *)addr - slab->base))
-		return NULL;
-	return slab;
+	return slab && length <= slab->length - (size_t)((const char *)addr - slab->base);
 }
 
 bool rdm_reuse_covers(const void *addr, size_t length, uint64_t iova, unsigned access)
 {
-	const struct rdm_slab *slab;
-
-	if (!book || iova != (uintptr_t)addr || access & ~(unsigned)RIGHTS)
-		return false;
-	slab = slab_of(addr, length);
-	return slab && rdm_slabs_are_plain(slab->set);
+	return book && iova == (uintptr_t)addr && !(access & ~(unsigned)RIGHTS) &&
+	       is_in_one_slab(addr, length);
 }
 
 /* A slab has its own, but for slabs that are far apart. */

@@ -5,7 +5,6 @@
 #include "memory/keymap.h"
 #include "memory/reserve.h"
 #include "memory/state.h"
-#include "plain/discard.h"
 #include "slab/slab.h"
 #include "sync/background.h"
 #include "sync/interrupted.h"
@@ -209,7 +208,10 @@ static void uncarve_run(const struct rdm_run *run)
 
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 {
-	rdm_discard_runs(run, count);
+	const struct rdm_slab_ops *ops = count ? rdm_keymap_slab(run->at)->set->ops : NULL;
+
+	if (ops && ops->uncarved)
+		ops->uncarved(run, count);
 	for (size_t i = 0; i < count; i++)
 		uncarve_run(&run[i]);
 }

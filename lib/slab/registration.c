@@ -43,6 +43,11 @@ unsigned rdm_slab_rails(const struct rdm_slab *slab)
 	return rdm_slab_is_inherited(slab) ? 0 : atomic_load(&slab->keyed);
 }
 
+size_t rdm_slab_registered_bytes(const struct rdm_slab *slab)
+{
+	return rdm_slab_rails(slab) ? slab->length : 0;
+}
+
 int rdm_slab_register(struct rdm_slab *slab, int rail)
 {
 	struct rdm_slab_set *set = slab->set;
@@ -123,7 +128,7 @@ int rdm_slabs_detach(struct rdm_slab_set *set, int rail)
 			error = failed;
 		/* ibv_dereg_mr() may have called madvise(MADV_DOFORK). */
 		else if (!rdm_slab_is_inherited(slab))
-			rdm_prepare_protect(slab->base, slab->length);
+			rdm_prepare_dontfork(slab->base, slab->length);
 	}
 	return error;
 }

@@ -22,6 +22,8 @@ bool rdm_slab_is_inherited(const struct rdm_slab *slab);
  * inherited. fork() writes to no record: the child would copy the pages of all.
  */
 unsigned rdm_slab_rails(const struct rdm_slab *slab);
+/* Bytes of it that rails have. */
+size_t rdm_slab_registered_bytes(const struct rdm_slab *slab);
 /* Writes to a slab that KSM leaves alone (prepare.h), and registers it. 0 or an errno value. */
 int rdm_slab_register(struct rdm_slab *slab, int rail);
 /* Nothing, if it is not registered with that rail. 0 or an errno value: then it stays so. */

@@ -12,18 +12,16 @@
 #include "memory/meta.h"
 #include "memory/reserve.h"
 #include "memory/state.h"
-#include "plain/pins.h"
-#include "slab/fill.h"
 #include "slab/registration.h"
 
-int rdm_slabs_open_reserve(bool heritable)
+int rdm_slabs_open_reserve(bool inheritable)
 {
 	size_t size;
 	int error;
 
 	if (rdm_reserve_size())
 		return 0;
-	error = rdm_reserve_open(&size, heritable);
+	error = rdm_reserve_open(&size, inheritable);
 	if (error)
 		return error;
 	error = rdm_keymap_open(size);
@@ -113,7 +111,8 @@ static int release(struct rdm_slab *slab)
 		rdm_keymap_assign(slab->base, slab->length, NULL);
 		error = rdm_reserve_give(slab->base, slab->length);
 		if (!error) {
-			rdm_meta_free(slab->pins);
+			if (set->ops->forget)
+				set->ops->forget(slab);
 			rdm_meta_free(slab);
 			return 0;
 		}
@@ -180,7 +179,7 @@ static int begin_run(struct rdm_slab_set *set, struct run *run, size_t length, s
 	if (run->count == count) {
 		run->base = rdm_reserve_take(run->bytes, align);
 		if (!run->base)
-			rdm_log(rdm_slabs_are_plain(set) ? RDM_LOG_INFO : RDM_LOG_ERROR,
+			rdm_log(set->ops->quiet ? RDM_LOG_INFO : RDM_LOG_ERROR,
 				"the reserve of %zu MiB has no room for %zu MiB: set "
 				"RDMALLOC_CONF=reserve:SIZE",
 				rdm_reserve_size() >> 20, run->bytes >> 20);
@@ -211,7 +210,7 @@ static int map_run(struct rdm_slab_set *set, struct run *run, bool last_try)
 			run->bytes >> 20);
 		return error;
 	}
-	return rdm_prepare_map(run->base, run->bytes, run->slab[0]->length, &set->kind, level);
+	return set->ops->map(set, run->base, run->bytes, run->slab[0]->length, level);
 }
 
 /* Nothing is registered. */
@@ -242,11 +241,9 @@ int rdm_slabs_add_run(struct rdm_slab_set *set, size_t length, size_t align, siz
 	}
 	if (error)
 		return error == EADDRINUSE ? ENOMEM : error;
-	if (rdm_slabs_are_plain(set)) {
-		*made = run.count;
-	} else {
-		error = rdm_fill(set, run.slab, run.count, made);
-	}
+	*made = run.count;
+	if (set->ops->fill)
+		error = set->ops->fill(set, run.slab, run.count, made);
 	for (size_t i = 0; i < *made; i++) {
 		rdm_keymap_assign(run.slab[i]->base, length, run.slab[i]);
 		set->growths++;
@@ -297,8 +294,7 @@ static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, s
 		if (!slab->quarantined && set->bytes - slab->length < keep)
 			slab = NULL;
 		/* Its blocks have been freed, but a device still has them. */
-		else if (rdm_slabs_are_plain(set) &&
-			 (rdm_pins_any(slab->base, slab->length) || rdm_pins_unseen()))
+		else if (set->ops->is_in_use && set->ops->is_in_use(slab))
 			slab = NULL;
 	}
 	if (slab)

@@ -29,6 +29,8 @@ struct rdm_pool;
 
 #define RDM_CACHE_LINE 64
 
+struct rdm_slab_set;
+
 struct rdm_slab {
 	/* What free() reads is one line, written with the slab's life only. */
 	_Alignas(RDM_CACHE_LINE) struct rdm_slab_set *set;
@@ -44,7 +46,7 @@ struct rdm_slab {
 	size_t hint; /* no free page before it */
 	TAILQ_ENTRY(rdm_slab) link;
 	void *shadow;             /* snapshot.c: the child's copy, while fork() runs */
-	_Atomic(uint16_t *) pins; /* pins.c: a count for each page, once there was one */
+	_Atomic(uint16_t *) pins; /* of the ops: a count for each page, once there was one */
 	unsigned long carved[];   /* a bit for each page */
 };
 
@@ -53,7 +55,43 @@ static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
 	return rdm_reserve_distance(slab->base) >> RDM_GRANULE_SHIFT;
 }
 
+struct rdm_run {
+	char *at;
+	size_t size;
+};
+
+/*
+ * What a set does in the way of its kind of memory. NULL where the kind has nothing to do.
+ * Under the quiesce lock, where nothing else is said.
+ */
+struct rdm_slab_ops {
+	/* Maps memory for slabs of that length, and does all that comes before a write: as rdm_prepare_map(). */
+	int (*map)(const struct rdm_slab_set *set, void *addr, size_t length, size_t slab,
+		   enum rdm_log_level level);
+	/* Populates and registers what is mapped: as rdm_fill(). NULL: it is ready. */
+	int (*fill)(struct rdm_slab_set *set, struct rdm_slab *const slab[], size_t count,
+		    size_t *complete);
+	/* Whether something uses pages of a slab of which nothing is carved; under the set's lock. */
+	bool (*is_in_use)(const struct rdm_slab *slab);
+	/* The slab's record goes. */
+	void (*forget)(struct rdm_slab *slab);
+	size_t (*pinned_bytes)(const struct rdm_slab *slab);
+	/* Runs of one set, before anybody can have them again; inside the gate, with no lock. */
+	void (*uncarved)(const struct rdm_run *run, size_t count);
+	/* Moves whole pages of one block to another; no lock. False: nothing was moved. */
+	bool (*move)(void *to, void *from, size_t length);
+	/* Around fork(), with the set's lock held; copy is for rdm_snapshot_prefork(). */
+	void (*prefork)(struct rdm_slab_set *set);
+	void (*copy)(const struct rdm_slab *slab, char *shadow);
+	void (*postfork_parent)(struct rdm_slab_set *set);
+	void (*postfork_child)(struct rdm_slab_set *set);
+	bool outlives_fork; /* children inherit what is not registered, and go on with the pool */
+	bool quiet;         /* somebody else serves what the set cannot: no errors are logged */
+	unsigned picture_flags; /* what watchers are told of the kind */
+};
+
 struct rdm_slab_set {
+	const struct rdm_slab_ops *ops;
 	struct rdm_pool *pool;
 	struct rdm_heap *heap;
 	struct rdm_memory_kind kind;
@@ -72,23 +110,12 @@ struct rdm_slab_set {
 };
 
 /*
- * Opens the reserve and the tables beside it, once a process. heritable: children inherit what
- * is free of it, too, for there will be heritable sets only. 0 or errno.
+ * Opens the reserve and the tables beside it, once a process. inheritable: children inherit what
+ * is free of it, too, for there will be no other sets. 0 or errno.
  */
-int rdm_slabs_open_reserve(bool heritable);
+int rdm_slabs_open_reserve(bool inheritable);
 
-/* Whether its memory is malloc's kind: see prepare.h. */
-static inline bool rdm_slabs_are_plain(const struct rdm_slab_set *set)
-{
-	return set->kind.plain;
-}
-
-/* Whether children inherit all of it but what is registered, and go on with the pool. */
-static inline bool rdm_slabs_are_heritable(const struct rdm_slab_set *set)
-{
-	return set->kind.heritable;
-}
-
+/* `ops`, `kind` and `fork` are set. */
 void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_heap *heap);
 /* There are no slabs left. */
 void rdm_slabs_destroy(struct rdm_slab_set *set);
@@ -127,11 +154,7 @@ int rdm_slabs_adopt(struct rdm_slab_set *set);
  * is none.
  */
 void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
-/* Long runs of plain memory lose their pages, where nothing may have them pinned. */
-struct rdm_run {
-	char *at;
-	size_t size;
-};
+/* Runs of one set are free again. */
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 /* Whether carve would find one. */
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);

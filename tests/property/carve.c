@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/create.h"
 #include "fork/fork.h"
 #include "sync/quiesce.h"
 #include "slab/slab.h"
@@ -261,6 +262,7 @@ int main(void)
 	T_CHECK(!rdm_slabs_open_reserve(false));
 	set.kind.pages = RDM_PAGES_BASE;
 	set.kind.node = -1;
+	set.ops = &rdm_registered_ops;
 	rdm_slabs_init(&set, NULL, NULL);
 	play(t_quick() ? 20000 : 100000);
 	forget();

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "plain/pages.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/ablate.h"
+#include "base/kernel.h"
+#include "base/log.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Charged for, as malloc's is. Elsewhere first, so that a failure leaves the reserve as it is. */
+int rdm_pages_map(void *addr, size_t length)
+{
+	void *memory = rdm_kernel_map(NULL, length, PROT_READ | PROT_WRITE, 0);
+	int error = errno;
+
+	if (memory == MAP_FAILED)
+		return error;
+	if (rdm_kernel_move(memory, addr, length, 0))
+		return 0;
+	error = errno;
+	rdm_kernel_unmap(memory, length);
+	return error;
+}
+
+/* Pages that were moved there keep mappings of their own, so large runs are mapped anew. */
+void rdm_pages_discard(void *addr, size_t length, bool moved)
+{
+	if (length >= RDM_MOVED_BYTES && moved &&
+	    rdm_kernel_map(addr, length, PROT_READ | PROT_WRITE, MAP_FIXED) == addr)
+		return;
+	if (rdm_kernel_advise(addr, length, MADV_DONTNEED))
+		rdm_log(RDM_LOG_WARN, "madvise(MADV_DONTNEED) on %zu free bytes: %s", length,
+			strerror(errno));
+}
+
+/* Before Linux 5.7 the flag is EINVAL, before the old pages are touched. */
+bool rdm_pages_move(void *to, void *from, size_t length)
+{
+	if (length < RDM_MOVED_BYTES)
+		return false;
+	if (rdm_kernel_move(from, to, length, MREMAP_DONTUNMAP))
+		return true;
+	/* What was there may be gone. */
+	if (rdm_kernel_map(to, length, PROT_READ | PROT_WRITE, MAP_FIXED) != to)
+		rdm_die("%zu bytes cannot be mapped again (%s)", length, strerror(errno));
+	return false;
+}
+
+/*
+ * A write that the kernel makes for us: adds nothing, and fails with EFAULT where one of ours would
+ * be a SIGSEGV.
+ */
+static void touch_page(void *page)
+{
+	static uint32_t nobody;
+
+	syscall(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, (void *)0, page,
+		FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0));
+}
+
+void rdm_pages_touch(void *addr, size_t length)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *start = (char *)((uintptr_t)addr & ~(page - 1));
+	const char *end = (char *)addr + length;
+
+	/* Nobody can pin more than there is: do not look for it page by page. */
+	if (rdm_ablated(RDM_ABLATE_WRITE) || length / page > (size_t)sysconf(_SC_PHYS_PAGES))
+		return;
+	length = ((size_t)(end - start) + page - 1) & ~(page - 1);
+	if (rdm_kernel_advise(start, length, MADV_POPULATE_WRITE) && errno == EINVAL)
+		for (size_t i = 0; i < length; i += page)
+			touch_page(start + i);
+}
