@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Nothing of this is built by "make all" or "make check" alone. A subject is a
-# program bench/subjects/NAME, its source NAME.c; bench/worker.h says what is in it.
+# Nothing of this is built by "make all" or "make check" alone: bench/run builds what it
+# needs. A subject is a program bench/subjects/NAME; bench/worker.h says what its source has.
 
 bench_libs = bench/libworker.la
 bench_device_libs = bench/libdevice.la bench/libworker.la $(URING_LIBS)
@@ -30,6 +30,7 @@ bench_subjects_floor_CPPFLAGS = $(bench_cppflags)
 bench_subjects_floor_LDFLAGS = $(bench_ldflags)
 bench_subjects_floor_LDADD = $(bench_libs)
 
+bench_subjects_malloc_SOURCES = bench/subjects/any_malloc.c
 bench_subjects_malloc_CPPFLAGS = $(bench_cppflags)
 bench_subjects_malloc_LDFLAGS = $(bench_ldflags)
 bench_subjects_malloc_LDADD = $(bench_libs)
@@ -125,15 +126,21 @@ bench_subjects_register_verbs_fork_LDADD = $(bench_libs) $(VERBS_LIBS)
 bench-programs: all
 	@$(MAKE) $(AM_MAKEFLAGS) $(bench_subjects)
 
-# The figures that README.md shows: ten minutes on a quiet machine.
-bench: bench-programs
-	$(top_srcdir)/bench/run --build . --output $(top_srcdir)/docs/bench
-
 MOSTLYCLEANFILES += $(EXTRA_LTLIBRARIES) $(bench_subjects)
-EXTRA_DIST += bench/mpi bench/run bench/subjects/buffer.h \
+EXTRA_DIST += bench/run bench/subjects/buffer.h \
+	bench/drivers/__init__.py \
+	bench/drivers/mpi.bash bench/drivers/mpi.py \
+	bench/drivers/peers.py \
+	bench/drivers/preload.bash bench/drivers/preload.py \
+	bench/drivers/programs.py \
+	bench/drivers/scaling.py \
+	bench/drivers/tables.py \
+	bench/drivers/trace.py \
 	bench/harness/__init__.py \
+	bench/harness/callgrind.py \
 	bench/harness/cases.py \
 	bench/harness/charts.py \
+	bench/harness/common.py \
 	bench/harness/counting.py \
 	bench/harness/goals.py \
 	bench/harness/machine.py \
@@ -143,4 +150,4 @@ EXTRA_DIST += bench/mpi bench/run bench/subjects/buffer.h \
 	bench/harness/timing.py \
 	bench/harness/worker.py
 
-.PHONY: bench bench-programs
+.PHONY: bench-programs

@@ -73,7 +73,29 @@ static void loop_batch1024(struct bench_thread *thread)
 }
 BENCH_LOOP_WORK(batch1024)
 
+/* Of one thread: sixteen of them fit into any machine. */
+#define BENCH_BATCH_BYTES ((size_t)128 << 20)
+
+static void loop_batch(struct bench_thread *thread)
+{
+	size_t most = BENCH_BATCH_BYTES / thread->c->size;
+
+	batches(thread, most < 1024 ? (unsigned)most : 1024);
+}
+BENCH_LOOP_WORK(batch)
+
+/* One for each pair of threads. */
 static struct bench_ring *the_ring;
+
+static size_t ring_bytes(const struct bench_case *c)
+{
+	return (c->threads + 1) / 2 * sizeof(*the_ring);
+}
+
+static void unset_ring(const struct bench_case *c)
+{
+	bench_pages_free(the_ring, ring_bytes(c));
+}
 
 static void loop_crossthread(struct bench_thread *thread)
 {
@@ -116,15 +138,50 @@ static const char *set_crossthread(const struct bench_case *c)
 		return "it has one producer and one consumer";
 	if (bench_cpus() < 2)
 		return "there is one CPU only";
-	the_ring = bench_pages(sizeof(*the_ring));
+	the_ring = bench_pages(ring_bytes(c));
 	fill_once(c->size);
 	return NULL;
 }
 
-static void unset_crossthread(const struct bench_case *c)
+/* One thread alone is its own consumer, so many blocks behind. */
+#define BENCH_BEHIND (BENCH_RING / 2)
+
+static void loop_alone(struct bench_thread *thread)
 {
-	(void)c;
-	bench_pages_free(the_ring, sizeof(*the_ring));
+	size_t size = thread->c->size;
+	uint64_t rounds = (thread->operations + BENCH_BEHIND - 1) / BENCH_BEHIND;
+
+	for (uint64_t i = 0; i < rounds; i++) {
+		for (unsigned j = 0; j < BENCH_BEHIND; j++)
+			bench_put(the_ring, bench_alloc(size));
+		for (unsigned j = 0; j < BENCH_BEHIND; j++)
+			subject_free(bench_get(the_ring), size);
+	}
+	thread->operations = rounds * BENCH_BEHIND;
+}
+
+static void loop_cross(struct bench_thread *thread)
+{
+	struct bench_ring *mine = &the_ring[thread->number / 2];
+	size_t size = thread->c->size;
+
+	if (thread->c->threads == 1)
+		loop_alone(thread);
+	else if (thread->number % 2)
+		for (uint64_t i = 0; i < thread->operations; i++)
+			subject_free(bench_get(mine), size);
+	else
+		for (uint64_t i = 0; i < thread->operations; i++)
+			bench_put(mine, bench_alloc(size));
+}
+BENCH_LOOP_WORK(cross)
+
+static const char *set_cross(const struct bench_case *c)
+{
+	if (c->threads > 1 && c->threads % 2)
+		return "it takes pairs of threads";
+	the_ring = bench_pages(ring_bytes(c));
+	return NULL;
 }
 
 #endif
@@ -196,7 +253,9 @@ static const struct bench_work subject_works[] = {
 	{ "pair", NULL, run_pair, NULL },
 	{ "batch32", NULL, run_batch32, NULL },
 	{ "batch1024", NULL, run_batch1024, NULL },
-	{ "crossthread", set_crossthread, run_crossthread, unset_crossthread },
+	{ "crossthread", set_crossthread, run_crossthread, unset_ring },
+	{ "batch", NULL, run_batch, NULL },
+	{ "cross", set_cross, run_cross, unset_ring },
 #endif
 #ifdef SUBJECT_READY
 	{ "ready", NULL, run_ready, NULL },

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Plays a server's memory against one allocator and prints, for each second of
- * the trace, what is live and what is resident. bench/trace-run starts it for
+ * the trace, what is live and what is resident. bench/run trace starts it for
  * all of them; an allocator that takes malloc's place comes by LD_PRELOAD.
  *
- * Without --real-time the trace is played as fast as it can be, and clocks
+ * Without "real" the trace is played as fast as it can be, and clocks
  * stand at the trace's own time: jemalloc and mimalloc give memory back by the
  * clock, and must have as much time for it as they would have in reality.
  */
 #include "config.h"
 
 #include "trace.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -33,7 +33,7 @@ static struct options {
 	uint64_t seed;
 	unsigned seconds, trim;
 	bool real_time;
-} options = { .seed = 1, .seconds = 600 };
+} options;
 
 /* 0: clocks go as always. */
 static _Atomic(uint64_t) virtual_now;
@@ -58,24 +58,13 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 	return 0;
 }
 
-void trace_die(const char *format, ...)
-{
-	va_list list;
-
-	va_start(list, format);
-	vfprintf(stderr, format, list);
-	va_end(list);
-	fputc('\n', stderr);
-	_exit(1);
-}
-
 void *trace_pages(size_t bytes)
 {
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (memory == MAP_FAILED)
-		trace_die("no %zu bytes for the trace itself: %s", bytes, strerror(errno));
+		bench_die("no %zu bytes for the trace itself: %s", bytes, strerror(errno));
 	return memory;
 }
 
@@ -90,10 +79,10 @@ static uint64_t rss(void)
 		fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	length = pread(fd, text, sizeof(text) - 1, 0);
 	if (length <= 0)
-		trace_die("/proc/self/statm: %s", strerror(errno));
+		bench_die("/proc/self/statm: %s", strerror(errno));
 	text[length] = '\0';
 	if (sscanf(text, "%lu %lu", &total, &resident) != 2)
-		trace_die("/proc/self/statm: '%s'", text);
+		bench_die("/proc/self/statm: '%s'", text);
 	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
@@ -107,7 +96,7 @@ static void print_line(const char *format, ...)
 	length = vsnprintf(line, sizeof(line), format, list);
 	va_end(list);
 	if (write(STDOUT_FILENO, line, (size_t)length) != length)
-		trace_die("write: %s", strerror(errno));
+		bench_die("write: %s", strerror(errno));
 }
 
 static void print_sample(const struct trace_plan *plan, unsigned second, uint64_t before)
@@ -162,68 +151,33 @@ static void play(void)
 		   plan->started, plan->live_blocks);
 }
 
-static void usage(FILE *out)
-{
-	fputs("Usage: trace [options] rdmalloc|malloc\n"
-	      "  --seed N      of the trace [1]\n"
-	      "  --seconds N   how long it is [600]\n"
-	      "  --trim N      rdm_pool_trim() each N seconds [never]\n"
-	      "  --real-time   at its own pace, not as fast as possible\n",
-	      out);
-}
-
 static unsigned number(const char *text)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
 
 	if (*end || end == text || value > 1000000)
-		trace_die("'%s' is no number", text);
+		bench_die("'%s' is no number", text);
 	return (unsigned)value;
 }
 
+/* Only bench/run calls it, which has a table of options with their meanings. */
 static void parse(int argc, char **argv)
 {
-	static const struct option known[] = {
-		{ "seed", required_argument, NULL, 's' },
-		{ "seconds", required_argument, NULL, 'l' },
-		{ "trim", required_argument, NULL, 't' },
-		{ "real-time", no_argument, NULL, 'r' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "h", known, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			options.seed = number(optarg);
-			break;
-		case 'l':
-			options.seconds = number(optarg);
-			break;
-		case 't':
-			options.trim = number(optarg);
-			break;
-		case 'r':
-			options.real_time = true;
-			break;
-		case 'h':
-			usage(stdout);
-			exit(0);
-		default:
-			usage(stderr);
-			exit(2);
-		}
-	}
-	if (optind + 1 == argc && !strcmp(argv[optind], trace_rdmalloc.name))
+	if (argc < 5 || argc > 6)
+		bench_die("usage: trace rdmalloc|malloc SEED SECONDS TRIM-EACH-SECONDS [real]");
+	if (!strcmp(argv[1], trace_rdmalloc.name))
 		options.subject = &trace_rdmalloc;
-	else if (optind + 1 == argc && !strcmp(argv[optind], trace_malloc.name))
+	else if (!strcmp(argv[1], trace_malloc.name))
 		options.subject = &trace_malloc;
-	if (!options.subject || !options.seconds) {
-		usage(stderr);
-		exit(2);
-	}
+	else
+		bench_die("there is no subject '%s'", argv[1]);
+	options.seed = number(argv[2]);
+	options.seconds = number(argv[3]);
+	options.trim = number(argv[4]);
+	options.real_time = argc == 6;
+	if (!options.seconds)
+		bench_die("a trace takes a second or more");
 }
 
 int main(int argc, char **argv)
@@ -233,7 +187,7 @@ int main(int argc, char **argv)
 	parse(argc, argv);
 	why = options.subject->open();
 	if (why)
-		trace_die("%s: %s", options.subject->name, why);
+		bench_die("%s: %s", options.subject->name, why);
 	play();
 	return 0;
 }

@@ -67,6 +67,5 @@ void trace_crew_close(void);
 
 /* Memory of the player's own, not by malloc, present. */
 void *trace_pages(size_t bytes);
-__attribute__((noreturn, format(printf, 1, 2))) void trace_die(const char *format, ...);
 
 #endif

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "trace.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -38,7 +39,7 @@ static void *allocate(size_t size)
 	char *memory = subject->alloc(size);
 
 	if (!memory)
-		trace_die("no %zu bytes", size);
+		bench_die("no %zu bytes", size);
 	for (size_t i = 0; i < size; i += page)
 		memory[i] = 1;
 	memory[size - 1] = 1;
@@ -77,7 +78,7 @@ static void begin(struct member *member)
 	int error = pthread_create(&member->id, NULL, work, member);
 
 	if (error)
-		trace_die("no thread: %s", strerror(error));
+		bench_die("no thread: %s", strerror(error));
 	member->running = true;
 }
 

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "trace.h"
+#include "worker.h"
 
 #include <math.h>
 
@@ -95,7 +96,7 @@ static void add_op(struct state *s, unsigned thread, uint32_t block, uint32_t si
 	struct trace_plan *plan = &s->plan;
 
 	if (plan->count[thread] == OPS_MAX)
-		trace_die("more than %u operations of a thread in a tick", OPS_MAX);
+		bench_die("more than %u operations of a thread in a tick", OPS_MAX);
 	plan->ops[thread][plan->count[thread]++] = (struct trace_op){ block, size };
 }
 
@@ -126,7 +127,7 @@ static void begin_block(struct state *s, uint32_t tick, unsigned thread, uint32_
 	struct block *block = &s->block[number];
 
 	if (!number)
-		trace_die("more than %u live blocks", TRACE_BLOCKS);
+		bench_die("more than %u live blocks", TRACE_BLOCKS);
 	s->free_block = block->next;
 	*block = (struct block){ size, 0, thread, s->plan.generation[thread] };
 	s->plan.live_bytes += size;

@@ -3,6 +3,7 @@
 
 #include "rdmalloc.h"
 #include "trace.h"
+#include "worker.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,7 +28,7 @@ static void sample_rdmalloc(struct trace_sample *sample)
 	struct rdm_stats stats = { .size = sizeof(stats) };
 
 	if (rdm_pool_stats(pool, &stats))
-		trace_die("rdm_pool_stats: %s", strerror(errno));
+		bench_die("rdm_pool_stats: %s", strerror(errno));
 	*sample = (struct trace_sample){
 		.resident = stats.slab_bytes,
 		.carved = stats.carved_bytes,
@@ -41,7 +42,7 @@ static void sample_rdmalloc(struct trace_sample *sample)
 static void trim_rdmalloc(void)
 {
 	if (rdm_pool_trim(pool, 0))
-		trace_die("rdm_pool_trim: %s", strerror(errno));
+		bench_die("rdm_pool_trim: %s", strerror(errno));
 }
 
 const struct trace_subject trace_rdmalloc = {
@@ -74,7 +75,7 @@ static uint64_t read_size(const char *name)
 	int error = mallctl(name, &value, &length, NULL, 0);
 
 	if (error)
-		trace_die("mallctl %s: %s", name, strerror(error));
+		bench_die("mallctl %s: %s", name, strerror(error));
 	return value;
 }
 

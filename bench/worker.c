@@ -140,8 +140,10 @@ void bench_pointers(const void **pointer, const struct bench_range *range, unsig
 	}
 }
 
-const char *bench_forks(uint64_t operations, uint64_t *ns, uint64_t *done)
+const char *bench_forks(const struct bench_case *c, uint64_t operations, uint64_t *ns,
+			uint64_t *done)
 {
+	(void)c;
 	for (; *done < operations; ++*done) {
 		uint64_t begin = bench_now();
 		pid_t pid = fork();

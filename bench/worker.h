@@ -18,7 +18,8 @@
  * Each of the following makes works possible; what is not defined is reported
  * as not measured:
  *
- *	#define SUBJECT_ALLOC 1          pair, batch32, batch1024, crossthread
+ *	#define SUBJECT_ALLOC 1          pair, batch32, batch1024, crossthread;
+ *	                                 and for bench/run scaling: batch, cross
  *	static inline void *subject_alloc(size_t size);
  *	static inline void subject_free(void *ptr, size_t size);
  *
@@ -150,9 +151,10 @@ void bench_pointers(const void **pointer, const struct bench_range *range, unsig
 void bench_keep(uint64_t value);
 
 /*
- * fork(), so many times: the time until it returns in the parent. The child exits
- * at once. NULL, or why it failed.
+ * fork(), so many times, as a work's run(): the time until it returns in the parent. The
+ * child exits at once. NULL, or why it failed.
  */
-const char *bench_forks(uint64_t operations, uint64_t *ns, uint64_t *done);
+const char *bench_forks(const struct bench_case *c, uint64_t operations, uint64_t *ns,
+			uint64_t *done);
 
 #endif

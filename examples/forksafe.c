@@ -28,7 +28,7 @@
 
 enum { RED = 31, GREEN = 32, YELLOW = 33 };
 
-static const struct probe_memory rdm_memory[POLICIES] = {
+static const struct probe_memory our_memory[POLICIES] = {
 	PROBE_POOL("rdmalloc", RDM_BACKING_DEFAULT, RDM_PAGES_DEFAULT, RDM_FORK_HOLE),
 	PROBE_POOL("rdmalloc", RDM_BACKING_DEFAULT, RDM_PAGES_DEFAULT, RDM_FORK_ZERO),
 	PROBE_POOL("rdmalloc", RDM_BACKING_DEFAULT, RDM_PAGES_DEFAULT, RDM_FORK_COPY),
@@ -128,11 +128,11 @@ static void run_cell(size_t row, size_t column, struct probe_outcome *out)
 		run_probe(engine, hazard, plain[column], out);
 		return;
 	}
-	run_probe(engine, hazard, &rdm_memory[0], out);
+	run_probe(engine, hazard, &our_memory[0], out);
 	for (size_t i = 1; i < POLICIES; i++) {
 		struct probe_outcome other;
 
-		run_probe(engine, hazard, &rdm_memory[i], &other);
+		run_probe(engine, hazard, &our_memory[i], &other);
 		if (is_worse(other.verdict, out->verdict))
 			*out = other;
 	}
@@ -204,7 +204,7 @@ static unsigned print_views(void)
 	for (size_t i = 0; i < POLICIES; i++) {
 		static const struct probe_device no_device;
 		struct probe_buffer buffer = { .length = length };
-		int error = probe_pool_get(rdm_memory[i].context, &no_device, &buffer);
+		int error = probe_pool_get(our_memory[i].context, &no_device, &buffer);
 		enum probe_view view;
 
 		printf("policy %-25s ", policies[i].name);
@@ -311,7 +311,7 @@ static void print_costs(const struct probe_cost *empty)
 	print_cost("malloc, MADV_HUGEPAGE", &huge, length, empty, &out[1]);
 	for (size_t i = 0; i < POLICIES; i++) {
 		snprintf(name, sizeof(name), "rdmalloc, policy %s", policies[i].name);
-		print_cost(name, &rdm_memory[i], length, empty, &out[2 + i]);
+		print_cost(name, &our_memory[i], length, empty, &out[2 + i]);
 	}
 	print_reasons(out, COUNT(out));
 }

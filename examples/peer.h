@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_EXAMPLES_PEER_H
-#define RDM_EXAMPLES_PEER_H
+#ifndef EXAMPLES_PEER_H
+#define EXAMPLES_PEER_H
 
 /*
  * Two sides of one program: a socket between them, and over the first RDMA

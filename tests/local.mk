@@ -74,6 +74,8 @@ check_PROGRAMS += \
 	tests/faults/memlock \
 	tests/faults/uring \
 	tests/fork/device_anon tests/fork/device_shared tests/fork/device_hugetlb
+tests_faults_memlock_SOURCES = tests/faults/memlock.c tests/faults/sparse.h
+tests_faults_uring_SOURCES = tests/faults/uring.c tests/faults/sparse.h
 endif
 if HAVE_VERBS
 check_PROGRAMS += tests/faults/device
@@ -97,24 +99,16 @@ tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)
 tests_property_shadow_SOURCES = \
 	tests/property/shadow.c tests/property/shadow.h tests/property/model.c
 
+# The backing is the end of the program's name, see backing.h.
 tests_fork_policy_anon_SOURCES = tests/fork/policy.c tests/fork/backing.h
-tests_fork_policy_anon_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_ANON
-tests_fork_policy_shared_SOURCES = tests/fork/policy.c tests/fork/backing.h
-tests_fork_policy_shared_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_SHARED
-tests_fork_policy_hugetlb_SOURCES = tests/fork/policy.c tests/fork/backing.h
-tests_fork_policy_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_fork_policy_shared_SOURCES = $(tests_fork_policy_anon_SOURCES)
+tests_fork_policy_hugetlb_SOURCES = $(tests_fork_policy_anon_SOURCES)
 tests_fork_child_anon_SOURCES = tests/fork/child.c tests/fork/backing.h
-tests_fork_child_anon_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_ANON
-tests_fork_child_shared_SOURCES = tests/fork/child.c tests/fork/backing.h
-tests_fork_child_shared_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_SHARED
-tests_fork_child_hugetlb_SOURCES = tests/fork/child.c tests/fork/backing.h
-tests_fork_child_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_fork_child_shared_SOURCES = $(tests_fork_child_anon_SOURCES)
+tests_fork_child_hugetlb_SOURCES = $(tests_fork_child_anon_SOURCES)
 tests_fork_device_anon_SOURCES = tests/fork/device.c tests/fork/backing.h
-tests_fork_device_anon_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_ANON
-tests_fork_device_shared_SOURCES = tests/fork/device.c tests/fork/backing.h
-tests_fork_device_shared_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_SHARED
-tests_fork_device_hugetlb_SOURCES = tests/fork/device.c tests/fork/backing.h
-tests_fork_device_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
+tests_fork_device_shared_SOURCES = $(tests_fork_device_anon_SOURCES)
+tests_fork_device_hugetlb_SOURCES = $(tests_fork_device_anon_SOURCES)
 
 # These stand between the library and what it calls.
 tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
@@ -126,7 +120,6 @@ tests_unit_reserve_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=madvise -Wl,--wrap=mprotect -Wl,--wrap=pthread_create
 tests_unit_reserve_LDADD = $(STEP_TEST_LIBS)
 tests_unit_reserve_hugetlb_SOURCES = $(tests_unit_reserve_SOURCES)
-tests_unit_reserve_hugetlb_CPPFLAGS = $(AM_CPPFLAGS) -DT_BACKING=RDM_BACKING_HUGETLB
 tests_unit_reserve_hugetlb_LDFLAGS = $(tests_unit_reserve_LDFLAGS)
 tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \

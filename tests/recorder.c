@@ -155,6 +155,17 @@ void *t_malloc(rdm_pool *pool, size_t size)
 	return p;
 }
 
+void t_malloc_and_free(rdm_pool *pool, size_t size, unsigned count)
+{
+	void *block[128];
+
+	T_CHECK(count <= sizeof(block) / sizeof(block[0]));
+	for (unsigned i = 0; i < count; i++)
+		block[i] = t_malloc(pool, size);
+	for (unsigned i = 0; i < count; i++)
+		rdm_free(block[i]);
+}
+
 struct rdm_stats t_stats(rdm_pool *pool)
 {
 	struct rdm_stats stats = { .size = sizeof(stats) };

@@ -161,6 +161,16 @@ void t_configure(char **argv, const char *conf)
 	T_CHECKF(false, "execv: %s", strerror(errno));
 }
 
+int t_again(const char *conf, size_t argument)
+{
+	char number[24];
+
+	snprintf(number, sizeof(number), "%zu", argument);
+	setenv("RDMALLOC_CONF", conf, 1);
+	execl("/proc/self/exe", program_invocation_short_name, number, (char *)NULL);
+	return T_FAIL;
+}
+
 /* One line of /proc/self/maps at a time; false at the end. */
 static bool next_map(FILE *maps, uintptr_t *lo, uintptr_t *hi, char perms[5])
 {
@@ -473,4 +483,21 @@ void t_meeting_come(struct t_meeting *meeting)
 void t_meeting_through(struct t_meeting *meeting)
 {
 	t_event_set(&meeting->through);
+}
+
+void t_spurts_start(struct t_spurts *spurts)
+{
+	pthread_mutex_lock(&spurts->lock);
+	spurts->number++;
+	pthread_cond_broadcast(&spurts->starts);
+	pthread_mutex_unlock(&spurts->lock);
+}
+
+void t_spurts_await(struct t_spurts *spurts, uint64_t *last)
+{
+	pthread_mutex_lock(&spurts->lock);
+	while (spurts->number <= *last)
+		pthread_cond_wait(&spurts->starts, &spurts->lock);
+	*last = spurts->number;
+	pthread_mutex_unlock(&spurts->lock);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_SUPPORT_H
-#define RDM_TEST_SUPPORT_H
+#ifndef TEST_SUPPORT_H
+#define TEST_SUPPORT_H
 
 /* What the tests share. A test is a program that exits with T_PASS, T_FAIL or T_SKIP. */
 
@@ -89,6 +89,9 @@ bool t_can_lock(size_t bytes);
 /* Starts the program again with this in RDMALLOC_CONF, if nothing is there. */
 void t_configure(char **argv, const char *conf);
 
+/* This program in the process's place, with that in RDMALLOC_CONF and one argument; T_FAIL. */
+int t_again(const char *conf, size_t argument);
+
 /* What is open, mapped and resident in this process. */
 size_t t_vmas(uintptr_t lo, uintptr_t hi);
 size_t t_vmas_total(void);
@@ -157,6 +160,23 @@ void t_meeting_come(struct t_meeting *meeting);
 /* Of the other, in the same process: it has got through. */
 void t_meeting_through(struct t_meeting *meeting);
 
+/*
+ * Spurts of work: one starts in every thread that awaits it, so that what its starter does next
+ * comes in the middle of it.
+ */
+struct t_spurts {
+	pthread_mutex_t lock;
+	pthread_cond_t starts;
+	uint64_t number;
+};
+#define T_SPURTS_INIT                                                  \
+	{                                                              \
+		PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 \
+	}
+void t_spurts_start(struct t_spurts *spurts);
+/* Waits for one later than *last, which begins with 0, and leaves its number there. */
+void t_spurts_await(struct t_spurts *spurts, uint64_t *last);
+
 #define T_REGIONS 8192
 
 struct t_region {
@@ -195,6 +215,8 @@ void t_recorder_fill(struct t_recorder *recorder, int byte);
 rdm_pool *t_pool(const char *name, unsigned backing, unsigned fork_policy, size_t slab,
 		 size_t limit);
 void *t_malloc(rdm_pool *pool, size_t size);
+/* So many blocks (up to 128) and then none, without another malloc. */
+void t_malloc_and_free(rdm_pool *pool, size_t size, unsigned count);
 struct rdm_stats t_stats(rdm_pool *pool);
 /* The audit's violations; prints every count that is not 0. */
 size_t t_audit(rdm_pool *pool);

@@ -65,7 +65,7 @@ static const char *backing_word(size_t i)
 	return distinct(i, backing_of);
 }
 
-static const struct rdm_option options[] = {
+static const struct command_option options[] = {
 	{ .name = "engine",
 	  .key = 'e',
 	  .argument = "WORD[,...]",
@@ -100,17 +100,16 @@ static const struct rdm_option options[] = {
 	{ .name = NULL },
 };
 
-static const struct rdm_status statuses[] = {
-	{ RDM_FINE,
-	  "rdmalloc's memory is coherent wherever it was tested, but for the caller's own "
-	  "doing" },
-	{ RDM_FINDING, "it is not, or a test went wrong" },
-	{ RDM_USAGE, "wrong usage" },
-	{ RDM_UNTESTED, "nothing could be tested" },
+static const struct exit_status statuses[] = {
+	{ FINE, "rdmalloc's memory is coherent wherever it was tested, but for the caller's own "
+		"doing" },
+	{ FINDING, "it is not, or a test went wrong" },
+	{ USAGE, "wrong usage" },
+	{ UNTESTED, "nothing could be tested" },
 	{ 0, NULL },
 };
 
-static const struct rdm_command command = {
+static const struct command command = {
 	.name = "forktest",
 	.operands = "",
 	.about = "Which memory loses data on this kernel when a device holds its pages? Needs no "
@@ -164,7 +163,7 @@ static _Noreturn void end_by_signal(void)
 {
 	signal(stop, SIG_DFL);
 	raise(stop);
-	_exit(RDM_UNTESTED);
+	_exit(UNTESTED);
 }
 
 static int judge(const struct forktest_cell *cell, size_t n)
@@ -180,8 +179,8 @@ static int judge(const struct forktest_cell *cell, size_t n)
 			   !cell[i].hazard->own_doing);
 	}
 	if (finding)
-		return RDM_FINDING;
-	return tested ? RDM_FINE : RDM_UNTESTED;
+		return FINDING;
+	return tested ? FINE : UNTESTED;
 }
 
 static void report(const struct forktest_cell *cell, size_t n, bool explain)
@@ -212,16 +211,16 @@ static int test(const struct wanted *wanted)
 	cell = forktest_select(&wanted->selection, &n);
 	if (!cell) {
 		perror("rdmalloc forktest");
-		return RDM_UNTESTED;
+		return UNTESTED;
 	}
 	if (!n)
-		return rdm_usage_error(&command, "nothing is called so");
+		return usage_error(&command, "nothing is called so");
 	if (!run(cell, n, wanted->system))
 		end_by_signal();
 	if (!wanted->json)
 		report(cell, n, wanted->explain);
 	else if (forktest_print_json(cell, n))
-		return RDM_UNTESTED;
+		return UNTESTED;
 	return judge(cell, n);
 }
 
@@ -230,9 +229,9 @@ static int show_traits(const struct wanted *wanted)
 	if (!run(NULL, 0, wanted->system))
 		end_by_signal();
 	if (wanted->json)
-		return forktest_print_traits_json() ? RDM_UNTESTED : RDM_FINE;
+		return forktest_print_traits_json() ? UNTESTED : FINE;
 	forktest_print_traits();
-	return RDM_FINE;
+	return FINE;
 }
 
 static int take(void *into, int key, const char *argument)
@@ -265,19 +264,19 @@ static int take(void *into, int key, const char *argument)
 		wanted->json = true;
 		break;
 	}
-	return RDM_GO_ON;
+	return GO_ON;
 }
 
-int rdm_forktest(int argc, char **argv)
+int command_forktest(int argc, char **argv)
 {
 	struct wanted wanted = { .json = false };
-	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
+	int status = options_parse(&command, argc, argv, take, &wanted);
 
-	if (status != RDM_GO_ON)
+	if (status != GO_ON)
 		return status;
 	if (optind < argc)
-		return rdm_usage_error(&command, "what is '%s'?", argv[optind]);
+		return usage_error(&command, "what is '%s'?", argv[optind]);
 	if (wanted.system && geteuid())
-		return rdm_usage_error(&command, "--system is for root");
+		return usage_error(&command, "--system is for root");
 	return wanted.traits ? show_traits(&wanted) : test(&wanted);
 }

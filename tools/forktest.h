@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TOOLS_FORKTEST_H
-#define RDM_TOOLS_FORKTEST_H
+#ifndef TOOLS_FORKTEST_H
+#define TOOLS_FORKTEST_H
 
 /*
  * rdmalloc forktest: which memory loses data on the running kernel, by engine and
@@ -12,7 +12,7 @@
 
 #include "probe.h"
 
-int rdm_forktest(int argc, char **argv);
+int command_forktest(int argc, char **argv);
 
 struct forktest_engine {
 	const char *word;

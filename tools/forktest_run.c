@@ -95,8 +95,7 @@ static _Noreturn void be_a_worker(struct forktest_cell *cell, size_t n, bool our
 }
 
 /* Until the worker is gone. */
-static void watch(int progress, struct rdm_bar *bar, size_t *done, size_t n,
-		  const volatile int *stop)
+static void watch(int progress, struct bar *bar, size_t *done, size_t n, const volatile int *stop)
 {
 	char bytes[256];
 
@@ -106,7 +105,7 @@ static void watch(int progress, struct rdm_bar *bar, size_t *done, size_t n,
 		if (!got || (got < 0 && errno != EINTR))
 			return;
 		*done += got > 0 ? (size_t)got : 0;
-		rdm_bar_step(bar, *done, n);
+		bar_step(bar, *done, n);
 	}
 }
 
@@ -117,7 +116,7 @@ static void blame(struct forktest_cell *cell, size_t n, bool ours, const char *w
 			probe_broken(&cell[i].out, "%s %d", what, number);
 }
 
-static void run_worker(struct forktest_cell *cell, size_t n, bool ours, struct rdm_bar *bar,
+static void run_worker(struct forktest_cell *cell, size_t n, bool ours, struct bar *bar,
 		       size_t *done, const volatile int *stop)
 {
 	struct probe_words words;
@@ -153,13 +152,13 @@ static void run_worker(struct forktest_cell *cell, size_t n, bool ours, struct r
 
 bool forktest_run(struct forktest_cell *cell, size_t n, const volatile int *stop)
 {
-	struct rdm_bar bar;
+	struct bar bar;
 	size_t done = 0;
 
-	rdm_bar_begin(&bar, "forktest");
+	bar_begin(&bar, "forktest");
 	/* A pool may call ibv_fork_init(), and then no registration is like a plain one. */
 	for (int ours = 0; ours < 2 && !*stop; ours++)
 		run_worker(cell, n, ours, &bar, &done, stop);
-	rdm_bar_end(&bar);
+	bar_end(&bar);
 	return !*stop;
 }

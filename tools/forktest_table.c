@@ -95,17 +95,17 @@ static void print_mark(const struct forktest_cell *cell)
 {
 	switch (cell->out.verdict) {
 	case PROBE_COHERENT:
-		rdm_print(stdout, RDM_GREEN, ".");
+		print_coloured(stdout, COLOUR_GREEN, ".");
 		break;
 	case PROBE_LOST:
-		rdm_print(stdout, is_own_doing(cell) ? RDM_YELLOW : RDM_RED, "%c",
-			  is_own_doing(cell) ? 'x' : 'X');
+		print_coloured(stdout, is_own_doing(cell) ? COLOUR_YELLOW : COLOUR_RED, "%c",
+			       is_own_doing(cell) ? 'x' : 'X');
 		break;
 	case PROBE_SKIPPED:
 		putchar('-');
 		break;
 	case PROBE_BROKEN:
-		rdm_print(stdout, RDM_RED, "!");
+		print_coloured(stdout, COLOUR_RED, "!");
 		break;
 	}
 }
@@ -194,11 +194,11 @@ static void print_engine(const struct forktest_cell *cell, size_t n, bool missin
 {
 	size_t length;
 
-	rdm_print(stdout, RDM_BOLD, "%s", cell->engine->word);
+	print_coloured(stdout, COLOUR_BOLD, "%s", cell->engine->word);
 	printf(": %s\n", cell->engine->meaning);
 	if (missing) {
 		printf("  - ");
-		rdm_print_wrapped(cell->out.reason, 4);
+		print_wrapped(cell->out.reason, 4);
 		return;
 	}
 	for (size_t i = 0; i < n; i += length) {
@@ -226,7 +226,7 @@ static void print_reasons(const struct forktest_cell *cell, size_t n, enum probe
 			continue;
 		snprintf(text, sizeof(text), "%s (%zu cells)", cell[i].out.reason, same);
 		printf("%c ", verdict == PROBE_BROKEN ? '!' : '-');
-		rdm_print_wrapped(text, 2);
+		print_wrapped(text, 2);
 	}
 }
 
@@ -243,7 +243,7 @@ void forktest_print_kernel(void)
 						 i ? ", " : "", trait->name, trait->answer);
 	}
 	printf("kernel  ");
-	rdm_print_wrapped(text, 8);
+	print_wrapped(text, 8);
 	putchar('\n');
 }
 
@@ -268,7 +268,7 @@ int forktest_print_traits_json(void)
 						       "answer", trait->answer, "meaning",
 						       trait->meaning, "why", trait->why));
 	}
-	return rdm_print_json(array);
+	return output_json(array);
 }
 
 void forktest_print_table(const struct forktest_cell *cell, size_t n)
@@ -329,5 +329,5 @@ int forktest_print_json(const struct forktest_cell *cell, size_t n)
 			return -1;
 		}
 	}
-	return rdm_print_json(array);
+	return output_json(array);
 }

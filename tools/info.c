@@ -17,7 +17,7 @@
 #include "info_process.h"
 #include "options.h"
 #include "output.h"
-#include "preload.h"
+#include "preloadable.h"
 #include "published.h"
 #include "rdmalloc.h"
 
@@ -27,7 +27,7 @@
 
 #define KEYS_INDENT 35
 
-static const struct rdm_option options[] = {
+static const struct command_option options[] = {
 	{ .name = "environment",
 	  .key = 'e',
 	  .is_letter = true,
@@ -36,15 +36,15 @@ static const struct rdm_option options[] = {
 	{ .name = NULL },
 };
 
-static const struct rdm_status statuses[] = {
-	{ RDM_FINE, "all went well" },
-	{ RDM_FINDING, "the process cannot be looked at, or has no library of rdmalloc's, which "
-		       "a line says; or nothing could be written" },
-	{ RDM_USAGE, "wrong usage" },
+static const struct exit_status statuses[] = {
+	{ FINE, "all went well" },
+	{ FINDING, "the process cannot be looked at, or has no library of rdmalloc's, which "
+		   "a line says; or nothing could be written" },
+	{ USAGE, "wrong usage" },
 	{ 0, NULL },
 };
 
-static const struct rdm_command command = {
+static const struct command command = {
 	.name = "info",
 	.operands = "[PID]",
 	.about =
@@ -149,7 +149,7 @@ static json_t *find_preload(void)
 {
 	char path[PATH_MAX], real[PATH_MAX];
 
-	if (!rdm_preload_find(path, sizeof(path)) || !realpath(path, real))
+	if (!preload_find(path, sizeof(path)) || !realpath(path, real))
 		return json_null();
 	return json_string(real);
 }
@@ -201,7 +201,7 @@ static void print_description(json_t *description)
 		snprintf(name, sizeof(name), "%s", key);
 		if (strchr(name, '_'))
 			*strchr(name, '_') = ' ';
-		rdm_print(stdout, RDM_BOLD, "%-16s", name);
+		print_coloured(stdout, COLOUR_BOLD, "%-16s", name);
 		print_value(value);
 	}
 	json_decref(description);
@@ -240,18 +240,19 @@ static int print_keys_json(void)
 						      list_words(key), "default", key->standard,
 						      "meaning", key->meaning));
 	}
-	return rdm_print_json(keys);
+	return output_json(keys);
 }
 
 static void print_keys(void)
 {
-	rdm_print(stdout, RDM_BOLD, "%-13s %-8s %-11s %s\n", "key", "type", "default", "meaning");
+	print_coloured(stdout, COLOUR_BOLD, "%-13s %-8s %-11s %s\n", "key", "type", "default",
+		       "meaning");
 	for (size_t i = 0; i < rdm_conf_key_count; i++) {
 		const struct rdm_conf_key *key = &rdm_conf_keys[i];
 
 		printf("%-13s %-8s %-11s ", key->name, type_name(key->type),
 		       *key->standard ? key->standard : "(empty)");
-		rdm_print_wrapped(key->meaning, KEYS_INDENT);
+		print_wrapped(key->meaning, KEYS_INDENT);
 	}
 	puts("\nRDMALLOC_CONF=\"key:value,key:value\"; a size is bytes, or ends with K, M, G or T.\n"
 	     "rdmalloc(7) says more of each.");
@@ -268,31 +269,30 @@ static int take(void *into, int key, const char *argument)
 	(void)argument;
 	wanted->keys = wanted->keys || key == 'e';
 	wanted->json = wanted->json || key == 'j';
-	return RDM_GO_ON;
+	return GO_ON;
 }
 
 static int show_build(bool keys, bool json)
 {
 	if (json)
-		return (keys ? print_keys_json() : rdm_print_json(describe())) ? RDM_FINDING :
-										 RDM_FINE;
+		return (keys ? print_keys_json() : output_json(describe())) ? FINDING : FINE;
 	if (keys)
 		print_keys();
 	else
 		print_description(describe());
-	return RDM_FINE;
+	return FINE;
 }
 
-int rdm_info(int argc, char **argv)
+int command_info(int argc, char **argv)
 {
 	struct wanted wanted = { false, false };
-	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
+	int status = options_parse(&command, argc, argv, take, &wanted);
 
-	if (status != RDM_GO_ON)
+	if (status != GO_ON)
 		return status;
 	if (optind == argc)
 		return show_build(wanted.keys, wanted.json);
-	if (optind + 1 == argc && !wanted.keys && rdm_heap_parse_pid(argv[optind]) >= 0)
-		return rdm_info_process(rdm_heap_parse_pid(argv[optind]), wanted.json);
-	return rdm_usage_error(&command, "'%s' is not understood", argv[optind]);
+	if (optind + 1 == argc && !wanted.keys && heap_parse_pid(argv[optind]) >= 0)
+		return info_of_process(heap_parse_pid(argv[optind]), wanted.json);
+	return usage_error(&command, "'%s' is not understood", argv[optind]);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "output.h"
 #include "published.h"
 
@@ -112,15 +112,15 @@ static json_t *text_or_null(const char *text)
 	return *text ? json_string(text) : json_null();
 }
 
-static int print_json(const struct rdm_heap *heap, const struct facts *facts)
+static int print_json(const struct heap *heap, const struct facts *facts)
 {
-	return rdm_print_json(json_pack(
+	return output_json(json_pack(
 		"{s:i,s:s,s:o,s:o,s:o,s:s,s:I,s:I,s:i,s:o}", "pid", (int)heap->pid, "program",
 		heap->program, "library", text_or_null(facts->library), "preload",
 		text_or_null(facts->preload), "conf", text_or_null(facts->conf), "memlock",
 		facts->memlock, "locked_bytes", (json_int_t)facts->locked, "pinned_bytes",
 		(json_int_t)facts->pinned, "threads", (int)facts->threads, "published",
-		heap->header ? rdm_heap_json(heap) : json_null()));
+		heap->header ? heap_json(heap) : json_null()));
 }
 
 static void print_memlock(const struct facts *facts)
@@ -129,14 +129,14 @@ static void print_memlock(const struct facts *facts)
 	char *end;
 	uint64_t bytes = strtoull(facts->memlock, &end, 10);
 
-	rdm_heap_size(facts->locked, locked);
-	rdm_heap_size(facts->pinned, pinned);
-	rdm_heap_size(bytes, limit);
+	heap_size(facts->locked, locked);
+	heap_size(facts->pinned, pinned);
+	heap_size(bytes, limit);
 	printf("  memory     %s pinned, %s locked, limit (RLIMIT_MEMLOCK) %s\n", pinned, locked,
 	       *facts->memlock && !*end ? limit : "unlimited");
 }
 
-static void print_published(const struct rdm_heap *heap)
+static void print_published(const struct heap *heap)
 {
 	const struct rdm_page_header *header = heap->header;
 	uint64_t slabs = 0, live = 0;
@@ -146,25 +146,25 @@ static void print_published(const struct rdm_heap *heap)
 		slabs += heap->pools[i].slab_bytes;
 		live += heap->pools[i].live_bytes;
 	}
-	rdm_heap_size(slabs, all);
-	rdm_heap_size(live, used);
-	rdm_heap_size(header->reserve_bytes, reserve);
+	heap_size(slabs, all);
+	heap_size(live, used);
+	heap_size(header->reserve_bytes, reserve);
 	printf("  publishes  rdmalloc %s, %u pools, %s in slabs, %s live, reserve %s, %" PRIu64
 	       " forks\n",
 	       header->library, header->pools, all, used, reserve, header->forks);
 	for (uint32_t i = 0; i < header->pools; i++) {
 		char rails[128];
 
-		rdm_heap_rails(&heap->pools[i], rails, sizeof(rails));
+		heap_rails(&heap->pools[i], rails, sizeof(rails));
 		printf("    pool %s: %s, pages %s, fork %s, rails %s\n", heap->pools[i].name,
-		       rdm_heap_backing(&heap->pools[i]), rdm_heap_pages(&heap->pools[i]),
-		       rdm_heap_policy(&heap->pools[i]), rails);
+		       heap_backing(&heap->pools[i]), heap_pages(&heap->pools[i]),
+		       heap_policy(&heap->pools[i]), rails);
 	}
 }
 
-static void print_text(const struct rdm_heap *heap, const struct facts *facts)
+static void print_text(const struct heap *heap, const struct facts *facts)
 {
-	rdm_print(stdout, RDM_BOLD, "process %d, %s", (int)heap->pid, heap->program);
+	print_coloured(stdout, COLOUR_BOLD, "process %d, %s", (int)heap->pid, heap->program);
 	printf(", %u threads\n", facts->threads);
 	if (*facts->preload)
 		printf("  preload    %s\n", facts->preload);
@@ -179,22 +179,22 @@ static void print_text(const struct rdm_heap *heap, const struct facts *facts)
 		printf("  publishes  nothing: %s\n", heap->problem);
 }
 
-int rdm_info_process(pid_t pid, bool json)
+int info_of_process(pid_t pid, bool json)
 {
-	struct rdm_heap heap;
-	enum rdm_heap_error error = rdm_heap_read(&heap, pid);
+	struct heap heap;
+	enum heap_error error = heap_read(&heap, pid);
 	struct facts facts;
 	int failed = 0;
 
-	if (error == RDM_HEAP_DEAD || error == RDM_HEAP_DENIED) {
+	if (error == HEAP_DEAD || error == HEAP_DENIED) {
 		fprintf(stderr, "rdmalloc: %s\n", heap.problem);
-		return RDM_FINDING;
+		return FINDING;
 	}
 	if (!collect(pid, &facts)) {
 		fprintf(stderr, "rdmalloc: process %d: /proc/%d/maps cannot be read: %s\n",
 			(int)pid, (int)pid, strerror(errno));
-		rdm_heap_free(&heap);
-		return RDM_FINDING;
+		heap_free(&heap);
+		return FINDING;
 	}
 	/* A program that is linked statically can be told by its page only. */
 	if (!*facts.preload && !*facts.library && !heap.header) {
@@ -206,6 +206,6 @@ int rdm_info_process(pid_t pid, bool json)
 	} else {
 		print_text(&heap, &facts);
 	}
-	rdm_heap_free(&heap);
-	return failed ? RDM_FINDING : RDM_FINE;
+	heap_free(&heap);
+	return failed ? FINDING : FINE;
 }

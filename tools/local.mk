@@ -15,17 +15,17 @@ tools_rdmalloc_SOURCES = \
 	tools/checks/devices.c \
 	tools/checks/kernel.c \
 	tools/checks/limits.c \
-	tools/checks/memory.c \
+	tools/checks/paging.c \
 	tools/checks/read.c tools/checks/read.h \
 	tools/doctor.c tools/doctor.h \
 	tools/info.c tools/info.h \
-	tools/backing.c tools/backing.h \
-	tools/heap.c tools/heap.h \
+	tools/pagemap.c tools/pagemap.h \
+	tools/figures.c tools/figures.h \
 	tools/info_process.c tools/info_process.h \
 	$(forktest_sources) \
 	tools/main.c \
 	tools/output.c tools/output.h \
-	tools/preload.c tools/preload.h \
+	tools/preloadable.c tools/preloadable.h \
 	tools/program.c tools/program.h \
 	tools/published.c tools/published.h \
 	tools/run.c tools/run.h \
@@ -36,7 +36,7 @@ tools_rdmalloc_SOURCES = \
 	tools/top.c tools/top.h
 tools_rdmalloc_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) $(VERBS_CFLAGS) \
 	$(JSON_CFLAGS) $(CURSES_CFLAGS) \
-	-DRDM_LIBDIR='"$(libdir)"'
+	-DLIBDIR='"$(libdir)"'
 tools_rdmalloc_LDADD = probe/librdmprobe.la lib/librdmalloc.la \
 	$(RAIL_LIBS) $(JSON_LIBS) $(CURSES_LIBS)
 

@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "options.h"
 #include "output.h"
 
@@ -18,7 +18,7 @@
 #define STRIP_MIN 16
 #define STRIP_MAX 128
 
-static const struct rdm_option options[] = {
+static const struct command_option options[] = {
 	{ .name = "svg",
 	  .key = 's',
 	  .argument = "FILE",
@@ -28,15 +28,15 @@ static const struct rdm_option options[] = {
 	{ .name = NULL },
 };
 
-static const struct rdm_status statuses[] = {
-	{ RDM_FINE, "it was drawn" },
-	{ RDM_FINDING, "the process cannot be looked at or the file cannot be written, which a "
-		       "line says" },
-	{ RDM_USAGE, "wrong usage" },
+static const struct exit_status statuses[] = {
+	{ FINE, "it was drawn" },
+	{ FINDING, "the process cannot be looked at or the file cannot be written, which a "
+		   "line says" },
+	{ USAGE, "wrong usage" },
 	{ 0, NULL },
 };
 
-static const struct rdm_command command = {
+static const struct command command = {
 	.name = "map",
 	.operands = "PID",
 	.about = "Draws the heap of a process that was started with RDMALLOC_CONF=publish:true: of "
@@ -45,8 +45,8 @@ static const struct rdm_command command = {
 	.statuses = statuses,
 };
 
-struct rdm_map_part rdm_map_part(const struct rdm_heap *heap, const struct rdm_page_slab *slab,
-				 unsigned column, unsigned columns)
+struct map_part map_part(const struct heap *heap, const struct rdm_page_slab *slab, unsigned column,
+			 unsigned columns)
 {
 	uint64_t cells = slab->length >> heap->header->cell_shift;
 	uint64_t first = cells * column / columns, last = cells * (column + 1) / columns;
@@ -63,7 +63,7 @@ struct rdm_map_part rdm_map_part(const struct rdm_heap *heap, const struct rdm_p
 	live = live < bytes ? live : bytes;
 	carved = carved < bytes ? carved : bytes;
 	carved = carved > live ? carved : live;
-	return (struct rdm_map_part){ live, carved - live, bytes - carved };
+	return (struct map_part){ live, carved - live, bytes - carved };
 }
 
 /* Columns of a strip: as many as fit. */
@@ -82,53 +82,53 @@ static unsigned strip_width(void)
 	return columns - PREFIX < STRIP_MAX ? columns - PREFIX : STRIP_MAX;
 }
 
-static void print_part(const struct rdm_map_part *part, bool quarantined)
+static void print_part(const struct map_part *part, bool quarantined)
 {
 	uint64_t bytes = part->live + part->cached + part->free;
 
 	if (quarantined)
-		rdm_print(stdout, RDM_RED, "x");
+		print_coloured(stdout, COLOUR_RED, "x");
 	else if (part->live * 10 >= bytes * 9)
-		rdm_print(stdout, RDM_GREEN, "#");
+		print_coloured(stdout, COLOUR_GREEN, "#");
 	else if (part->live * 2 >= bytes)
-		rdm_print(stdout, RDM_GREEN, "=");
+		print_coloured(stdout, COLOUR_GREEN, "=");
 	else if (part->live)
-		rdm_print(stdout, RDM_GREEN, "-");
+		print_coloured(stdout, COLOUR_GREEN, "-");
 	else if (part->cached)
-		rdm_print(stdout, RDM_YELLOW, "c");
+		print_coloured(stdout, COLOUR_YELLOW, "c");
 	else
-		rdm_print(stdout, RDM_PLAIN, ".");
+		print_coloured(stdout, COLOUR_PLAIN, ".");
 }
 
-static void print_slab(const struct rdm_heap *heap, const struct rdm_page_slab *slab,
-		       const struct rdm_backing_map *backing, unsigned width)
+static void print_slab(const struct heap *heap, const struct rdm_page_slab *slab,
+		       const struct backing_map *backing, unsigned width)
 {
-	struct rdm_backing behind = rdm_backing_of(backing, slab->base, slab->length);
+	struct backing behind = backing_measure(backing, slab->base, slab->length);
 	char size[16], pages[24];
 
-	rdm_heap_size(slab->length, size);
-	rdm_backing_print(&behind, heap->header->page_bytes, pages);
+	heap_size(slab->length, size);
+	backing_print(&behind, heap->header->page_bytes, pages);
 	printf("%#" PRIx64 " %6s %-8s ", slab->base, size, pages);
 	for (unsigned i = 0; i < width; i++) {
-		struct rdm_map_part part = rdm_map_part(heap, slab, i, width);
+		struct map_part part = map_part(heap, slab, i, width);
 
 		print_part(&part, slab->quarantined);
 	}
 	putchar('\n');
 }
 
-static void print_pool(const struct rdm_heap *heap, uint32_t index,
-		       const struct rdm_backing_map *backing, unsigned width)
+static void print_pool(const struct heap *heap, uint32_t index, const struct backing_map *backing,
+		       unsigned width)
 {
 	const struct rdm_page_pool *pool = &heap->pools[index];
 	char slabs[16], live[16], cached[16], pinned[16];
 
-	rdm_heap_size(pool->slab_bytes, slabs);
-	rdm_heap_size(pool->live_bytes, live);
-	rdm_heap_size(rdm_heap_cached(pool), cached);
-	rdm_heap_size(pool->pinned_bytes, pinned);
+	heap_size(pool->slab_bytes, slabs);
+	heap_size(pool->live_bytes, live);
+	heap_size(heap_cached(pool), cached);
+	heap_size(pool->pinned_bytes, pinned);
 	putchar('\n');
-	rdm_print(stdout, RDM_BOLD, "pool %s", pool->name);
+	print_coloured(stdout, COLOUR_BOLD, "pool %s", pool->name);
 	printf(": %" PRIu64 " slab%s, %s; live %s, cached %s, pinned %s\n", pool->slabs,
 	       pool->slabs == 1 ? "" : "s", slabs, live, cached, pinned);
 	for (uint32_t i = 0; i < heap->header->slabs; i++)
@@ -136,23 +136,23 @@ static void print_pool(const struct rdm_heap *heap, uint32_t index,
 			print_slab(heap, &heap->slabs[i], backing, width);
 }
 
-static void print_legend(const struct rdm_heap *heap)
+static void print_legend(const struct heap *heap)
 {
-	rdm_print(stdout, RDM_BOLD, "process %d, %s", (int)heap->pid, heap->program);
-	printf(", %.1f s ago\nlive ", rdm_heap_age(heap->header->time_ns));
-	rdm_print(stdout, RDM_GREEN, "#");
+	print_coloured(stdout, COLOUR_BOLD, "process %d, %s", (int)heap->pid, heap->program);
+	printf(", %.1f s ago\nlive ", heap_age(heap->header->time_ns));
+	print_coloured(stdout, COLOUR_GREEN, "#");
 	fputs(" 90 % or more, ", stdout);
-	rdm_print(stdout, RDM_GREEN, "=");
+	print_coloured(stdout, COLOUR_GREEN, "=");
 	fputs(" half, ", stdout);
-	rdm_print(stdout, RDM_GREEN, "-");
+	print_coloured(stdout, COLOUR_GREEN, "-");
 	fputs(" less; ", stdout);
-	rdm_print(stdout, RDM_YELLOW, "c");
+	print_coloured(stdout, COLOUR_YELLOW, "c");
 	fputs(" cached, . free, ", stdout);
-	rdm_print(stdout, RDM_RED, "x");
+	print_coloured(stdout, COLOUR_RED, "x");
 	puts(" quarantined");
 }
 
-static void print_text(const struct rdm_heap *heap, const struct rdm_backing_map *backing)
+static void print_text(const struct heap *heap, const struct backing_map *backing)
 {
 	unsigned width = strip_width();
 
@@ -163,16 +163,16 @@ static void print_text(const struct rdm_heap *heap, const struct rdm_backing_map
 		printf("\n%u more slabs are left out\n", heap->header->slabs_left_out);
 }
 
-static json_t *slab_json(const struct rdm_heap *heap, const struct rdm_page_slab *slab,
-			 const struct rdm_backing_map *backing)
+static json_t *slab_json(const struct heap *heap, const struct rdm_page_slab *slab,
+			 const struct backing_map *backing)
 {
-	struct rdm_backing behind = rdm_backing_of(backing, slab->base, slab->length);
+	struct backing behind = backing_measure(backing, slab->base, slab->length);
 	unsigned cells = (unsigned)(slab->length >> heap->header->cell_shift);
 	json_t *live = json_array(), *cached = json_array();
 	char base[32];
 
 	for (unsigned i = 0; i < cells; i++) {
-		struct rdm_map_part part = rdm_map_part(heap, slab, i, cells);
+		struct map_part part = map_part(heap, slab, i, cells);
 
 		json_array_append_new(live, json_integer((json_int_t)part.live));
 		json_array_append_new(cached, json_integer((json_int_t)part.cached));
@@ -188,9 +188,9 @@ static json_t *slab_json(const struct rdm_heap *heap, const struct rdm_page_slab
 		"cached", cached);
 }
 
-static int print_json(const struct rdm_heap *heap, const struct rdm_backing_map *backing)
+static int print_json(const struct heap *heap, const struct backing_map *backing)
 {
-	json_t *value = rdm_heap_json(heap);
+	json_t *value = heap_json(heap);
 	json_t *slabs = json_array();
 
 	for (uint32_t i = 0; i < heap->header->slabs; i++)
@@ -198,7 +198,7 @@ static int print_json(const struct rdm_heap *heap, const struct rdm_backing_map 
 	json_object_set_new(value, "cell_bytes",
 			    json_integer((json_int_t)1 << heap->header->cell_shift));
 	json_object_set_new(value, "slabs", slabs);
-	return rdm_print_json(value);
+	return output_json(value);
 }
 
 struct wanted {
@@ -208,15 +208,15 @@ struct wanted {
 
 static int show(pid_t pid, const struct wanted *wanted)
 {
-	struct rdm_backing_map *backing;
-	struct rdm_heap heap;
+	struct backing_map *backing;
+	struct heap heap;
 	int failed = 0;
 
-	if (!rdm_heap_read_or_say(&heap, pid))
-		return RDM_FINDING;
-	backing = rdm_backing_open(pid);
+	if (!heap_read_or_say(&heap, pid))
+		return FINDING;
+	backing = backing_open(pid);
 	if (wanted->svg) {
-		failed = rdm_map_write_svg(&heap, backing, wanted->svg);
+		failed = map_write_svg(&heap, backing, wanted->svg);
 		if (failed)
 			fprintf(stderr, "rdmalloc: %s: %s\n", wanted->svg, strerror(errno));
 	} else if (wanted->json) {
@@ -224,9 +224,9 @@ static int show(pid_t pid, const struct wanted *wanted)
 	} else {
 		print_text(&heap, backing);
 	}
-	rdm_backing_close(backing);
-	rdm_heap_free(&heap);
-	return failed ? RDM_FINDING : RDM_FINE;
+	backing_close(backing);
+	heap_free(&heap);
+	return failed ? FINDING : FINE;
 }
 
 static int take(void *into, int key, const char *argument)
@@ -235,19 +235,19 @@ static int take(void *into, int key, const char *argument)
 
 	wanted->json = wanted->json || key == 'j';
 	wanted->svg = key == 's' ? argument : wanted->svg;
-	return RDM_GO_ON;
+	return GO_ON;
 }
 
-int rdm_map(int argc, char **argv)
+int command_map(int argc, char **argv)
 {
 	struct wanted wanted = { NULL, false };
-	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
+	int status = options_parse(&command, argc, argv, take, &wanted);
 	pid_t pid;
 
-	if (status != RDM_GO_ON)
+	if (status != GO_ON)
 		return status;
-	pid = argc - optind == 1 ? rdm_heap_parse_pid(argv[optind]) : -1;
+	pid = argc - optind == 1 ? heap_parse_pid(argv[optind]) : -1;
 	if (pid < 0)
-		return rdm_usage_error(&command, "which process?");
+		return usage_error(&command, "which process?");
 	return show(pid, &wanted);
 }

@@ -15,11 +15,11 @@
 #define LONGEST 26
 #define ITEM_WIDTH 14
 
-static const struct rdm_option help = {
+static const struct command_option help = {
 	.name = "help", .key = 'h', .is_letter = true, .alone = true, .meaning = "this text"
 };
 
-static size_t count(const struct rdm_command *command)
+static size_t count(const struct command *command)
 {
 	size_t n = 0;
 
@@ -29,12 +29,12 @@ static size_t count(const struct rdm_command *command)
 }
 
 /* The i-th of a command's options, of which the last is --help. */
-static const struct rdm_option *option_at(const struct rdm_command *command, size_t i)
+static const struct command_option *option_at(const struct command *command, size_t i)
 {
 	return i < count(command) ? &command->options[i] : &help;
 }
 
-static void print_name(FILE *out, const struct rdm_option *option)
+static void print_name(FILE *out, const struct command_option *option)
 {
 	const char *argument = option->argument;
 
@@ -45,12 +45,12 @@ static void print_name(FILE *out, const struct rdm_option *option)
 		fprintf(out, "=%s", argument);
 }
 
-static void print_synopsis(FILE *out, const struct rdm_command *command)
+static void print_synopsis(FILE *out, const struct command *command)
 {
 	bool goes_on = false;
 
 	for (size_t i = 0; i < count(command); i++) {
-		const struct rdm_option *option = &command->options[i];
+		const struct command_option *option = &command->options[i];
 
 		if (option->alone)
 			continue;
@@ -63,7 +63,7 @@ static void print_synopsis(FILE *out, const struct rdm_command *command)
 		fprintf(out, " %s", command->operands);
 }
 
-static void print_alone(FILE *out, const struct rdm_command *command)
+static void print_alone(FILE *out, const struct command *command)
 {
 	const char *separator = " ";
 
@@ -74,8 +74,8 @@ static void print_alone(FILE *out, const struct rdm_command *command)
 		}
 }
 
-static void print_call(FILE *out, const char *before, const struct rdm_command *command,
-		       void (*print)(FILE *out, const struct rdm_command *command))
+static void print_call(FILE *out, const char *before, const struct command *command,
+		       void (*print)(FILE *out, const struct command *command))
 {
 	char *text = NULL;
 	size_t size;
@@ -87,13 +87,13 @@ static void print_call(FILE *out, const char *before, const struct rdm_command *
 	print(line, command);
 	if (!fclose(line)) {
 		fputs(before, out);
-		rdm_wrap(out, text, (int)strlen(before));
+		wrap(out, text, (int)strlen(before));
 	}
 	free(text);
 }
 
 /* "WORD: this that", by the argument's name. */
-static void print_words(FILE *out, const struct rdm_option *option, int indent)
+static void print_words(FILE *out, const struct command_option *option, int indent)
 {
 	size_t size, name = strspn(option->argument, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 	char *text = NULL;
@@ -106,12 +106,12 @@ static void print_words(FILE *out, const struct rdm_option *option, int indent)
 		fprintf(line, " %s", option->word(i));
 	if (!fclose(line)) {
 		fprintf(out, "%*s", indent, "");
-		rdm_wrap(out, text, indent);
+		wrap(out, text, indent);
 	}
 	free(text);
 }
 
-static int width_of(const struct rdm_option *option)
+static int width_of(const struct command_option *option)
 {
 	size_t width = strlen(option->name) + strlen("  -x, --");
 
@@ -120,7 +120,7 @@ static int width_of(const struct rdm_option *option)
 	return (int)width;
 }
 
-static int widest(const struct rdm_command *command)
+static int widest(const struct command *command)
 {
 	int width = 0;
 
@@ -132,7 +132,7 @@ static int widest(const struct rdm_command *command)
 	return width;
 }
 
-static void print_option(FILE *out, const struct rdm_option *option, int indent)
+static void print_option(FILE *out, const struct command_option *option, int indent)
 {
 	int width = width_of(option);
 
@@ -145,36 +145,36 @@ static void print_option(FILE *out, const struct rdm_option *option, int indent)
 		fprintf(out, "\n%*s", indent, "");
 	else
 		fprintf(out, "%*s", indent - width, "");
-	rdm_wrap(out, option->meaning, indent);
+	wrap(out, option->meaning, indent);
 	if (option->word)
 		print_words(out, option, indent);
 }
 
-static void print_statuses(FILE *out, const struct rdm_command *command)
+static void print_statuses(FILE *out, const struct command *command)
 {
-	const struct rdm_status *status = command->statuses;
+	const struct exit_status *status = command->statuses;
 
 	fprintf(out, "\nExit status:%s%s\n", command->status ? " " : "",
 		command->status ? command->status : "");
 	for (; status->meaning; status++) {
 		fprintf(out, "  %-3d  ", status->status);
-		rdm_wrap(out, status->meaning, 7);
+		wrap(out, status->meaning, 7);
 	}
 }
 
-static void print_usage(FILE *out, const struct rdm_command *command)
+static void print_usage(FILE *out, const struct command *command)
 {
 	print_call(out, "Usage: ", command, print_synopsis);
 	print_call(out, "       ", command, print_alone);
 }
 
-static void print_help(FILE *out, const struct rdm_command *command)
+static void print_help(FILE *out, const struct command *command)
 {
 	int indent = widest(command) + 2;
 
 	print_usage(out, command);
 	fputc('\n', out);
-	rdm_wrap(out, command->about, 0);
+	wrap(out, command->about, 0);
 	fputc('\n', out);
 	for (size_t i = 0; i <= count(command); i++)
 		print_option(out, option_at(command, i), indent);
@@ -183,21 +183,21 @@ static void print_help(FILE *out, const struct rdm_command *command)
 	print_statuses(out, command);
 }
 
-void rdm_print_item(FILE *out, const char *word, const char *meaning)
+void print_item(FILE *out, const char *word, const char *meaning)
 {
 	fprintf(out, "  %-*s  ", ITEM_WIDTH, word);
-	rdm_wrap(out, meaning, ITEM_WIDTH + 4);
+	wrap(out, meaning, ITEM_WIDTH + 4);
 }
 
-static int refer(const struct rdm_command *command)
+static int refer(const struct command *command)
 {
 	print_call(stderr, "Usage: ", command, print_synopsis);
 	fprintf(stderr, "rdmalloc%s%s --help says more.\n", *command->name ? " " : "",
 		command->name);
-	return RDM_USAGE;
+	return USAGE;
 }
 
-int rdm_usage_error(const struct rdm_command *command, const char *format, ...)
+int usage_error(const struct command *command, const char *format, ...)
 {
 	va_list arguments;
 
@@ -209,10 +209,10 @@ int rdm_usage_error(const struct rdm_command *command, const char *format, ...)
 	return refer(command);
 }
 
-/* RDM_GO_ON, or one of several words was needed and this is none. */
-static int check_word(const struct rdm_command *command, int key, const char *argument)
+/* GO_ON, or one of several words was needed and this is none. */
+static int check_word(const struct command *command, int key, const char *argument)
 {
-	const struct rdm_option *option = command->options;
+	const struct command_option *option = command->options;
 	char text[256] = "";
 	size_t used = 0;
 
@@ -220,21 +220,21 @@ static int check_word(const struct rdm_command *command, int key, const char *ar
 		option++;
 	/* Lists of words are for take(). */
 	if (!option->word || strchr(option->argument, ','))
-		return RDM_GO_ON;
+		return GO_ON;
 	for (size_t i = 0; option->word(i); i++) {
 		const char *separator = !i ? "" : option->word(i + 1) ? ", " : " or ";
 
 		if (!strcmp(option->word(i), argument))
-			return RDM_GO_ON;
+			return GO_ON;
 		if (used < sizeof(text))
 			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
 						 separator, option->word(i));
 	}
-	return rdm_usage_error(command, "--%s is %s, not '%s'", option->name, text, argument);
+	return usage_error(command, "--%s is %s, not '%s'", option->name, text, argument);
 }
 
 /* What getopt_long() wants to know. */
-static void translate(const struct rdm_command *command, struct option list[MOST + 1],
+static void translate(const struct command *command, struct option list[MOST + 1],
 		      char letters[MOST + 2])
 {
 	size_t n = count(command) + 1;
@@ -244,7 +244,7 @@ static void translate(const struct rdm_command *command, struct option list[MOST
 	if (command->operand_ends)
 		*letters++ = '+';
 	for (size_t i = 0; i < n; i++) {
-		const struct rdm_option *option = option_at(command, i);
+		const struct command_option *option = option_at(command, i);
 
 		list[i] = (struct option){
 			.name = option->name,
@@ -260,52 +260,52 @@ static void translate(const struct rdm_command *command, struct option list[MOST
 	*letters = '\0';
 }
 
-/* RDM_GO_ON, or it excludes one that was given before. */
-static int check_others(const struct rdm_command *command, int key, const bool *given)
+/* GO_ON, or it excludes one that was given before. */
+static int check_others(const struct command *command, int key, const bool *given)
 {
-	const struct rdm_option *option = command->options, *other;
+	const struct command_option *option = command->options, *other;
 
 	for (; option->name; option++) {
 		other = option + 1;
 		if (!option->or_next || (option->key != key && other->key != key))
 			continue;
 		if (given[(unsigned char)(option->key == key ? other->key : option->key)])
-			return rdm_usage_error(command, "--%s or --%s, not both", option->name,
-					       other->name);
+			return usage_error(command, "--%s or --%s, not both", option->name,
+					   other->name);
 	}
-	return RDM_GO_ON;
+	return GO_ON;
 }
 
-static int parse(const struct rdm_command *command, int argc, char **argv,
+static int parse(const struct command *command, int argc, char **argv,
 		 int (*take)(void *into, int key, const char *argument), void *into)
 {
 	struct option list[MOST + 1];
 	char letters[MOST + 2];
 	bool given[256] = { false };
-	int key, status = RDM_GO_ON;
+	int key, status = GO_ON;
 
 	translate(command, list, letters);
 	/* It begins anew: main() has parsed its own options. */
 	optind = 0;
-	while (status == RDM_GO_ON && (key = getopt_long(argc, argv, letters, list, NULL)) != -1) {
+	while (status == GO_ON && (key = getopt_long(argc, argv, letters, list, NULL)) != -1) {
 		if (key == help.key) {
 			print_help(stdout, command);
-			return RDM_FINE;
+			return FINE;
 		}
 		if (key == '?')
 			return refer(command);
 		given[key] = true;
 		status = check_word(command, key, optarg);
-		if (status == RDM_GO_ON)
+		if (status == GO_ON)
 			status = check_others(command, key, given);
-		if (status == RDM_GO_ON)
+		if (status == GO_ON)
 			status = take(into, key, optarg);
 	}
 	return status;
 }
 
-int rdm_options_parse(const struct rdm_command *command, int argc, char **argv,
-		      int (*take)(void *into, int key, const char *argument), void *into)
+int options_parse(const struct command *command, int argc, char **argv,
+		  int (*take)(void *into, int key, const char *argument), void *into)
 {
 	char name[64], *own = argv[0];
 	int status;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TOOLS_OPTIONS_H
-#define RDM_TOOLS_OPTIONS_H
+#ifndef TOOLS_OPTIONS_H
+#define TOOLS_OPTIONS_H
 
 /*
  * One table of options for each command: what getopt_long() is given and what --help
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <unistd.h> /* optind */
 
-struct rdm_option {
+struct command_option {
 	const char *name;     /* without its dashes; NULL ends a table */
 	const char *argument; /* its name, in capitals, as in "FILE" or "WORD[,...]"; or NULL */
 	const char *meaning;
@@ -25,38 +25,38 @@ struct rdm_option {
 	bool alone;                    /* nothing else is done then */
 };
 
-struct rdm_status {
+struct exit_status {
 	int status;
 	const char *meaning; /* NULL ends a table */
 };
 
-struct rdm_command {
+struct command {
 	const char *name;     /* "" is rdmalloc itself */
 	const char *operands; /* what comes after the options, as in "[PID...]" */
 	const char *about;
-	const struct rdm_option *options;
+	const struct command_option *options;
 	bool operand_ends;       /* options after the first operand are not ours */
 	void (*more)(FILE *out); /* what --help says after the options; or NULL */
 	const char *status;      /* the exit status besides those listed; or NULL */
-	const struct rdm_status *statuses;
+	const struct exit_status *statuses;
 };
 
-enum { RDM_GO_ON = -1 };
+enum { GO_ON = -1 };
 
 /*
  * Calls take() for each option, with its argument or NULL; one of word()'s where the
- * argument is not a list of them. RDM_GO_ON: operands begin at
+ * argument is not a list of them. GO_ON: operands begin at
  * optind; else the command ends with this status: --help and what cannot be understood
- * have been answered, or take() returned it instead of RDM_GO_ON.
+ * have been answered, or take() returned it instead of GO_ON.
  */
-int rdm_options_parse(const struct rdm_command *command, int argc, char **argv,
-		      int (*take)(void *into, int key, const char *argument), void *into);
+int options_parse(const struct command *command, int argc, char **argv,
+		  int (*take)(void *into, int key, const char *argument), void *into);
 
 /* Says on stderr what is wrong and how it would be right; the exit status. */
-__attribute__((format(printf, 2, 3))) int rdm_usage_error(const struct rdm_command *command,
-							  const char *format, ...);
+__attribute__((format(printf, 2, 3))) int usage_error(const struct command *command,
+						      const char *format, ...);
 
 /* "  word  meaning" in a list that more() prints; both shells' completion reads these. */
-void rdm_print_item(FILE *out, const char *word, const char *meaning);
+void print_item(FILE *out, const char *word, const char *meaning);
 
 #endif

@@ -20,9 +20,9 @@ static bool has_colours(FILE *out)
 	       !(no_color && *no_color);
 }
 
-void rdm_print(FILE *out, enum rdm_colour colour, const char *format, ...)
+void print_coloured(FILE *out, enum colour colour, const char *format, ...)
 {
-	bool coloured = colour != RDM_PLAIN && has_colours(out);
+	bool coloured = colour != COLOUR_PLAIN && has_colours(out);
 	va_list arguments;
 
 	if (coloured)
@@ -34,7 +34,7 @@ void rdm_print(FILE *out, enum rdm_colour colour, const char *format, ...)
 		fputs("\033[m", out);
 }
 
-void rdm_wrap(FILE *out, const char *text, int indent)
+void wrap(FILE *out, const char *text, int indent)
 {
 	const int width = COLUMNS - indent;
 
@@ -57,12 +57,12 @@ void rdm_wrap(FILE *out, const char *text, int indent)
 	}
 }
 
-void rdm_print_wrapped(const char *text, int indent)
+void print_wrapped(const char *text, int indent)
 {
-	rdm_wrap(stdout, text, indent);
+	wrap(stdout, text, indent);
 }
 
-int rdm_print_json(json_t *value)
+int output_json(json_t *value)
 {
 	size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
 	int status = json_dumpf(value, stdout, flags);
@@ -76,14 +76,14 @@ int rdm_print_json(json_t *value)
 	return -1;
 }
 
-void rdm_bar_begin(struct rdm_bar *bar, const char *what)
+void bar_begin(struct bar *bar, const char *what)
 {
 	bar->what = what;
 	bar->shown = false;
 	clock_gettime(CLOCK_MONOTONIC, &bar->began);
 }
 
-void rdm_bar_step(struct rdm_bar *bar, size_t done, size_t of)
+void bar_step(struct bar *bar, size_t done, size_t of)
 {
 	struct timespec now;
 	int filled = of ? (int)(done * BAR_WIDTH / of) : 0;
@@ -96,7 +96,7 @@ void rdm_bar_step(struct rdm_bar *bar, size_t done, size_t of)
 		"########################################", BAR_WIDTH - filled, "", done, of);
 }
 
-void rdm_bar_end(struct rdm_bar *bar)
+void bar_end(struct bar *bar)
 {
 	if (bar->shown)
 		fputs("\r\033[K", stderr);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void read_script(const char *head, struct rdm_program *elf)
+static void read_script(const char *head, struct program *elf)
 {
 	const char *word = head + 2 + strspn(head + 2, " \t");
 
@@ -67,13 +67,13 @@ static const char *find_sanitizer(int fd)
 	return found;
 }
 
-int rdm_program_read(const char *path, struct rdm_program *elf)
+int program_read(const char *path, struct program *elf)
 {
 	_Alignas(Elf64_Ehdr) unsigned char head[256] = { 0 };
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got;
 
-	*elf = (struct rdm_program){ .is_elf = false };
+	*elf = (struct program){ .is_elf = false };
 	if (fd < 0)
 		return -1;
 	got = read(fd, head, sizeof(head) - 1);
@@ -90,7 +90,7 @@ int rdm_program_read(const char *path, struct rdm_program *elf)
 	return 0;
 }
 
-const char *rdm_machine_name(unsigned machine)
+const char *machine_name(unsigned machine)
 {
 	static char number[32];
 

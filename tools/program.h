@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TOOLS_PROGRAM_H
-#define RDM_TOOLS_PROGRAM_H
+#ifndef TOOLS_PROGRAM_H
+#define TOOLS_PROGRAM_H
 
 /* What the head of a program's file says. */
 
 #include <stdbool.h>
 #include <stddef.h>
 
-struct rdm_program {
+struct program {
 	bool is_elf;
 	bool is_script;
 	char interpreter[256]; /* of a script */
@@ -18,9 +18,9 @@ struct rdm_program {
 };
 
 /* 0, or -1 with errno. */
-int rdm_program_read(const char *path, struct rdm_program *elf);
+int program_read(const char *path, struct program *elf);
 
 /* "x86-64" */
-const char *rdm_machine_name(unsigned machine);
+const char *machine_name(unsigned machine);
 
 #endif

@@ -30,8 +30,8 @@ struct identity {
 	uint64_t own_pid; /* as it sees itself, in its namespace */
 };
 
-__attribute__((format(printf, 3, 4))) static enum rdm_heap_error
-fail(struct rdm_heap *heap, enum rdm_heap_error error, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static enum heap_error
+fail(struct heap *heap, enum heap_error error, const char *format, ...)
 {
 	va_list args;
 
@@ -112,19 +112,19 @@ static bool identify(pid_t pid, struct identity *identity)
 	return true;
 }
 
-static enum rdm_heap_error deny(struct rdm_heap *heap, const struct identity *identity)
+static enum heap_error deny(struct heap *heap, const struct identity *identity)
 {
 	const struct passwd *user = getpwuid(identity->user);
 	char number[16];
 
 	if (identity->user == geteuid())
-		return fail(heap, RDM_HEAP_DENIED,
+		return fail(heap, HEAP_DENIED,
 			    "process %d may be looked at by root only: it has changed its "
 			    "privileges, see PR_SET_DUMPABLE in prctl(2)",
 			    (int)heap->pid);
 	snprintf(number, sizeof(number), "%u", (unsigned)identity->user);
 	return fail(
-		heap, RDM_HEAP_DENIED,
+		heap, HEAP_DENIED,
 		"process %d belongs to another user, %s: only that user and root can look at it",
 		(int)heap->pid, user ? user->pw_name : number);
 }
@@ -158,29 +158,29 @@ static bool read_all(int fd, void *to, size_t bytes, size_t from)
 	return true;
 }
 
-static enum rdm_heap_error check_header(struct rdm_heap *heap, const struct rdm_page_header *header,
-					size_t bytes)
+static enum heap_error check_header(struct heap *heap, const struct rdm_page_header *header,
+				    size_t bytes)
 {
 	int pid = (int)heap->pid;
 
 	if (bytes < offsetof(struct rdm_page_header, flags) || header->magic != RDM_PAGE_MAGIC)
-		return fail(heap, RDM_HEAP_CUT,
+		return fail(heap, HEAP_CUT,
 			    "the statistics page of process %d is cut short or none: it has %zu "
 			    "bytes",
 			    pid, bytes);
 	if (header->version != RDM_PAGE_VERSION)
 		return fail(
-			heap, RDM_HEAP_VERSION,
+			heap, HEAP_VERSION,
 			"the statistics page of process %d has layout version %u, and this "
 			"rdmalloc reads version %u: use the rdmalloc that came with its library",
 			pid, header->version, RDM_PAGE_VERSION);
 	if (bytes < sizeof(*header) || header->bytes > bytes)
-		return fail(heap, RDM_HEAP_CUT,
+		return fail(heap, HEAP_CUT,
 			    "the statistics page of process %d is cut short: it has %zu bytes of "
 			    "%" PRIu64,
 			    pid, bytes,
 			    bytes < sizeof(*header) ? (uint64_t)sizeof(*header) : header->bytes);
-	return RDM_HEAP_READ;
+	return HEAP_READ;
 }
 
 /* Whether what the header counts is what there is. */
@@ -212,35 +212,35 @@ static struct rdm_page_header *copy_snapshot(int fd, const struct rdm_page_heade
 	return NULL;
 }
 
-static enum rdm_heap_error check_owner(struct rdm_heap *heap, const struct rdm_page_header *header,
-				       const struct identity *identity)
+static enum heap_error check_owner(struct heap *heap, const struct rdm_page_header *header,
+				   const struct identity *identity)
 {
 	if (header->pid != identity->own_pid)
-		return fail(heap, RDM_HEAP_STRANGER,
+		return fail(heap, HEAP_STRANGER,
 			    "process %d publishes no statistics: those that it has open are of "
 			    "process %" PRIu64,
 			    (int)heap->pid, header->pid);
 	if (header->start != identity->start)
-		return fail(heap, RDM_HEAP_STRANGER,
+		return fail(heap, HEAP_STRANGER,
 			    "process %d publishes no statistics: those that it has open are of a "
 			    "process that had this number before",
 			    (int)heap->pid);
-	return RDM_HEAP_READ;
+	return HEAP_READ;
 }
 
-static enum rdm_heap_error read_page(struct rdm_heap *heap, int fd, size_t bytes,
-				     const struct identity *identity)
+static enum heap_error read_page(struct heap *heap, int fd, size_t bytes,
+				 const struct identity *identity)
 {
 	for (unsigned i = 0; i < TRIES; i++) {
 		struct rdm_page_header header = { 0 };
 		const struct timespec moment = { .tv_nsec = TRY_NS };
-		enum rdm_heap_error error;
+		enum heap_error error;
 
 		read_all(fd, &header, bytes < sizeof(header) ? bytes : sizeof(header), 0);
 		error = check_header(heap, &header, bytes);
 		/* Made, and not written to yet. */
 		if (bytes >= sizeof(header) && !header.magic)
-			error = RDM_HEAP_BUSY;
+			error = HEAP_BUSY;
 		else if (error)
 			return error;
 		if (!error && !(header.sequence % 2)) {
@@ -248,52 +248,52 @@ static enum rdm_heap_error read_page(struct rdm_heap *heap, int fd, size_t bytes
 			if (error)
 				return error;
 			if (!adds_up(&header))
-				return fail(heap, RDM_HEAP_CUT,
+				return fail(heap, HEAP_CUT,
 					    "the statistics page of process %d is damaged: its "
 					    "numbers do not add up",
 					    (int)heap->pid);
 			heap->header = copy_snapshot(fd, &header);
 			if (heap->header)
-				return RDM_HEAP_READ;
+				return HEAP_READ;
 		}
 		nanosleep(&moment, NULL);
 	}
-	return fail(heap, RDM_HEAP_BUSY,
+	return fail(heap, HEAP_BUSY,
 		    "the statistics page of process %d is only half written: the process is "
 		    "stopped, or has just begun",
 		    (int)heap->pid);
 }
 
 /* Of a program that has both libraries, the one that it is linked with counts. */
-static bool is_better(const struct rdm_heap *found, const struct rdm_heap *heap)
+static bool is_better(const struct heap *found, const struct heap *heap)
 {
 	return !heap->header || !(found->header->flags & RDM_PAGE_PRELOAD);
 }
 
 /* A page that is fine; else what is wrong with one, rather than that there is none. */
-static enum rdm_heap_error try_page(struct rdm_heap *heap, int fd, size_t bytes,
-				    const struct identity *identity, enum rdm_heap_error error)
+static enum heap_error try_page(struct heap *heap, int fd, size_t bytes,
+				const struct identity *identity, enum heap_error error)
 {
-	struct rdm_heap found = *heap;
-	enum rdm_heap_error here;
+	struct heap found = *heap;
+	enum heap_error here;
 
 	found.header = NULL;
 	here = read_page(&found, fd, bytes, identity);
 	if (here && heap->header)
 		return error;
 	if (!here && !is_better(&found, heap)) {
-		rdm_heap_free(&found);
+		heap_free(&found);
 		return error;
 	}
-	rdm_heap_free(heap);
+	heap_free(heap);
 	*heap = found;
 	return here;
 }
 
-static enum rdm_heap_error search(struct rdm_heap *heap, DIR *dir, const struct identity *identity)
+static enum heap_error search(struct heap *heap, DIR *dir, const struct identity *identity)
 {
-	enum rdm_heap_error error =
-		fail(heap, RDM_HEAP_ABSENT,
+	enum heap_error error =
+		fail(heap, HEAP_ABSENT,
 		     "process %d publishes no statistics: it has to be started with "
 		     "RDMALLOC_CONF=publish:true",
 		     (int)heap->pid);
@@ -316,7 +316,7 @@ static enum rdm_heap_error search(struct rdm_heap *heap, DIR *dir, const struct 
 	return error;
 }
 
-static void end_texts(struct rdm_heap *heap)
+static void end_texts(struct heap *heap)
 {
 	struct rdm_page_pool *pools = (struct rdm_page_pool *)(heap->header + 1);
 
@@ -329,7 +329,7 @@ static void end_texts(struct rdm_heap *heap)
 }
 
 /* Leaves out slabs that are none. */
-static void arrange(struct rdm_heap *heap)
+static void arrange(struct heap *heap)
 {
 	struct rdm_page_header *header = heap->header;
 	struct rdm_page_slab *slabs;
@@ -350,51 +350,50 @@ static void arrange(struct rdm_heap *heap)
 	end_texts(heap);
 }
 
-enum rdm_heap_error rdm_heap_read(struct rdm_heap *heap, pid_t pid)
+enum heap_error heap_read(struct heap *heap, pid_t pid)
 {
 	struct identity identity;
-	enum rdm_heap_error error;
+	enum heap_error error;
 	char path[64];
 	DIR *dir;
 
-	*heap = (struct rdm_heap){ .pid = pid };
+	*heap = (struct heap){ .pid = pid };
 	if (!identify(pid, &identity))
-		return fail(heap, RDM_HEAP_DEAD, "there is no process %d", (int)pid);
+		return fail(heap, HEAP_DEAD, "there is no process %d", (int)pid);
 	heap->user = identity.user;
 	if (identity.ended)
-		return fail(heap, RDM_HEAP_DEAD, "process %d has ended", (int)pid);
+		return fail(heap, HEAP_DEAD, "process %d has ended", (int)pid);
 	if (read_file(pid, "comm", heap->program, sizeof(heap->program)))
 		heap->program[strcspn(heap->program, "\n")] = '\0';
 	clean(heap->program, sizeof(heap->program));
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	dir = opendir(path);
 	if (!dir)
-		return errno == EACCES ?
-			       deny(heap, &identity) :
-			       fail(heap, RDM_HEAP_DEAD, "there is no process %d", (int)pid);
+		return errno == EACCES ? deny(heap, &identity) :
+					 fail(heap, HEAP_DEAD, "there is no process %d", (int)pid);
 	error = search(heap, dir, &identity);
 	closedir(dir);
 	if (error)
 		return error;
 	arrange(heap);
-	return RDM_HEAP_READ;
+	return HEAP_READ;
 }
 
-bool rdm_heap_read_or_say(struct rdm_heap *heap, pid_t pid)
+bool heap_read_or_say(struct heap *heap, pid_t pid)
 {
-	if (rdm_heap_read(heap, pid) == RDM_HEAP_READ)
+	if (heap_read(heap, pid) == HEAP_READ)
 		return true;
 	fprintf(stderr, "rdmalloc: %s\n", heap->problem);
 	return false;
 }
 
-void rdm_heap_free(struct rdm_heap *heap)
+void heap_free(struct heap *heap)
 {
 	free(heap->header);
 	heap->header = NULL;
 }
 
-pid_t rdm_heap_parse_pid(const char *text)
+pid_t heap_parse_pid(const char *text)
 {
 	char *end;
 	long number;
@@ -408,14 +407,14 @@ pid_t rdm_heap_parse_pid(const char *text)
 
 static bool has_page(pid_t pid)
 {
-	struct rdm_heap heap;
-	enum rdm_heap_error error = rdm_heap_read(&heap, pid);
+	struct heap heap;
+	enum heap_error error = heap_read(&heap, pid);
 
-	rdm_heap_free(&heap);
-	return error == RDM_HEAP_READ || error == RDM_HEAP_CUT || error == RDM_HEAP_VERSION;
+	heap_free(&heap);
+	return error == HEAP_READ || error == HEAP_CUT || error == HEAP_VERSION;
 }
 
-pid_t *rdm_heap_find_all(size_t *count)
+pid_t *heap_find_all(size_t *count)
 {
 	DIR *dir = opendir("/proc");
 	const struct dirent *entry;
@@ -424,7 +423,7 @@ pid_t *rdm_heap_find_all(size_t *count)
 
 	*count = 0;
 	while (dir && (entry = readdir(dir))) {
-		pid_t pid = rdm_heap_parse_pid(entry->d_name);
+		pid_t pid = heap_parse_pid(entry->d_name);
 
 		if (pid < 0 || !has_page(pid))
 			continue;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TOOLS_PUBLISHED_H
-#define RDM_TOOLS_PUBLISHED_H
+#ifndef TOOLS_PUBLISHED_H
+#define TOOLS_PUBLISHED_H
 
 /*
  * What other processes publish with RDMALLOC_CONF=publish:true, see lib/pool/publish_layout.h. Nothing in
@@ -14,19 +14,19 @@
 
 #include "pool/publish_layout.h"
 
-enum rdm_heap_error {
-	RDM_HEAP_READ = 0,
-	RDM_HEAP_DEAD,     /* no such process */
-	RDM_HEAP_DENIED,   /* it may not be looked at */
-	RDM_HEAP_ABSENT,   /* it publishes nothing */
-	RDM_HEAP_STRANGER, /* what it has open is another process's, or of one before it */
-	RDM_HEAP_CUT,      /* shorter than it says, or nonsense */
-	RDM_HEAP_VERSION,  /* of another layout */
-	RDM_HEAP_BUSY,     /* always being written */
+enum heap_error {
+	HEAP_READ = 0,
+	HEAP_DEAD,     /* no such process */
+	HEAP_DENIED,   /* it may not be looked at */
+	HEAP_ABSENT,   /* it publishes nothing */
+	HEAP_STRANGER, /* what it has open is another process's, or of one before it */
+	HEAP_CUT,      /* shorter than it says, or nonsense */
+	HEAP_VERSION,  /* of another layout */
+	HEAP_BUSY,     /* always being written */
 };
 
 /* A snapshot of a process. */
-struct rdm_heap {
+struct heap {
 	pid_t pid;
 	uid_t user;
 	char program[64];
@@ -37,15 +37,15 @@ struct rdm_heap {
 	char problem[256]; /* when there is an error: a line for people */
 };
 
-enum rdm_heap_error rdm_heap_read(struct rdm_heap *heap, pid_t pid);
+enum heap_error heap_read(struct heap *heap, pid_t pid);
 /* As above; a line on stderr says what is wrong. False: there is nothing to be freed. */
-bool rdm_heap_read_or_say(struct rdm_heap *heap, pid_t pid);
-void rdm_heap_free(struct rdm_heap *heap);
+bool heap_read_or_say(struct heap *heap, pid_t pid);
+void heap_free(struct heap *heap);
 
 /* "1234" to 1234; -1: that is no process's number. */
-pid_t rdm_heap_parse_pid(const char *text);
+pid_t heap_parse_pid(const char *text);
 
 /* Processes that may be looked at and publish something. An array to be freed; *count of them. */
-pid_t *rdm_heap_find_all(size_t *count);
+pid_t *heap_find_all(size_t *count);
 
 #endif

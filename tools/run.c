@@ -10,7 +10,7 @@
 
 #include "options.h"
 #include "output.h"
-#include "preload.h"
+#include "preloadable.h"
 
 /* As env(1) and nohup(1) have them. */
 enum { CANNOT_PRELOAD = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
@@ -22,7 +22,7 @@ static const char *policy(size_t i)
 	return words[i];
 }
 
-static const struct rdm_option options[] = {
+static const struct command_option options[] = {
 	{ .name = "fork",
 	  .key = 'f',
 	  .argument = "POLICY",
@@ -47,8 +47,8 @@ static const struct rdm_option options[] = {
 	{ .name = NULL },
 };
 
-static const struct rdm_status statuses[] = {
-	{ RDM_USAGE, "wrong usage" },
+static const struct exit_status statuses[] = {
+	{ USAGE, "wrong usage" },
 	{ CANNOT_PRELOAD, "nothing can be preloaded" },
 	{ CANNOT_RUN, "the program is there and cannot be run" },
 	{ NOT_FOUND, "there is no such program" },
@@ -60,7 +60,7 @@ static void say_where(FILE *out)
 	fputs("\nUnder mpirun it comes last: mpirun -n 4 rdmalloc run PROGRAM.\n", out);
 }
 
-static const struct rdm_command command = {
+static const struct command command = {
 	.name = "run",
 	.operands = "[--] PROGRAM [ARGUMENT...]",
 	.about =
@@ -121,16 +121,16 @@ static int take(void *into, int key, const char *argument)
 		break;
 	case 't':
 		if (!is_size(argument))
-			return rdm_usage_error(
-				&command, "--threshold is bytes, as in 64K, not '%s'", argument);
+			return usage_error(&command, "--threshold is bytes, as in 64K, not '%s'",
+					   argument);
 		configure("threshold", argument);
 		break;
 	case 'r':
 		wanted->report = argument ? argument : "";
 		if (strchr(wanted->report, ','))
-			return rdm_usage_error(&command,
-					       "there can be no comma in the report's file '%s'",
-					       wanted->report);
+			return usage_error(&command,
+					   "there can be no comma in the report's file '%s'",
+					   wanted->report);
 		break;
 	case 'j':
 		wanted->json = true;
@@ -139,7 +139,7 @@ static int take(void *into, int key, const char *argument)
 		extend("RDMALLOC_CONF", argument, ',', false);
 		break;
 	}
-	return RDM_GO_ON;
+	return GO_ON;
 }
 
 /* The file that execvp() will take. */
@@ -165,16 +165,16 @@ static bool find_program(const char *name, char *path, size_t size)
 static int start(char **argv)
 {
 	char library[2048], program[2048];
-	enum rdm_fit fit;
+	enum fit fit;
 
-	if (!rdm_preload_find(library, sizeof(library)))
+	if (!preload_find(library, sizeof(library)))
 		return CANNOT_PRELOAD;
 	if (!find_program(*argv, program, sizeof(program))) {
 		fprintf(stderr, "rdmalloc: there is no program %s\n", *argv);
 		return NOT_FOUND;
 	}
-	fit = rdm_preload_fits(program, library);
-	if (fit == RDM_FITS_NOT)
+	fit = preload_fits(program, library);
+	if (fit == FITS_NOT)
 		return CANNOT_PRELOAD;
 	if (strpbrk(library, " :")) {
 		fprintf(stderr,
@@ -182,22 +182,22 @@ static int start(char **argv)
 			library);
 		return CANNOT_PRELOAD;
 	}
-	if (fit == RDM_FITS)
+	if (fit == FITS)
 		extend("LD_PRELOAD", library, ':', true);
 	execvp(*argv, argv);
 	fprintf(stderr, "rdmalloc: %s: %s\n", *argv, strerror(errno));
 	return errno == ENOENT ? NOT_FOUND : CANNOT_RUN;
 }
 
-int rdm_run(int argc, char **argv)
+int command_run(int argc, char **argv)
 {
 	struct wanted wanted = { NULL, false };
-	int status = rdm_options_parse(&command, argc, argv, take, &wanted);
+	int status = options_parse(&command, argc, argv, take, &wanted);
 
-	if (status != RDM_GO_ON)
+	if (status != GO_ON)
 		return status;
 	if (optind == argc)
-		return rdm_usage_error(&command, "which program?");
+		return usage_error(&command, "which program?");
 	if (wanted.report || wanted.json)
 		configure("report", wanted.json ? "json" : "1");
 	if (wanted.report && *wanted.report)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "map.h"
 
 #define WIDTH 1120
@@ -28,8 +28,8 @@
 
 struct svg {
 	FILE *out;
-	const struct rdm_heap *heap;
-	const struct rdm_backing_map *backing;
+	const struct heap *heap;
+	const struct backing_map *backing;
 	uint64_t longest; /* slab */
 	int row;
 	int y;
@@ -152,7 +152,7 @@ static void put_head(struct svg *svg)
 static void put_bar(struct svg *svg, const struct rdm_page_pool *pool, int y)
 {
 	double live = (double)pool->live_bytes, all = (double)pool->slab_bytes;
-	double cached = (double)(rdm_heap_cached(pool) + rdm_heap_stranded(pool));
+	double cached = (double)(heap_cached(pool) + heap_stranded(pool));
 	double width = WIDTH - 2.0 * MARGIN;
 
 	put_rect(svg, "free", MARGIN, y, width, BAR);
@@ -166,27 +166,27 @@ static void put_pool_head(struct svg *svg, const struct rdm_page_pool *pool)
 {
 	char slabs[16], live[16], cached[16], pinned[16], rails[256];
 
-	rdm_heap_size(pool->slab_bytes, slabs);
-	rdm_heap_size(pool->live_bytes, live);
-	rdm_heap_size(rdm_heap_cached(pool), cached);
-	rdm_heap_size(pool->pinned_bytes, pinned);
-	rdm_heap_rails(pool, rails, sizeof(rails));
+	heap_size(pool->slab_bytes, slabs);
+	heap_size(pool->live_bytes, live);
+	heap_size(heap_cached(pool), cached);
+	heap_size(pool->pinned_bytes, pinned);
+	heap_rails(pool, rails, sizeof(rails));
 	svg->y += 14;
 	put(svg, "<text class=\"name\" x=\"%d\" y=\"%d\">", MARGIN, svg->y + 18);
 	put_text(svg, pool->name);
 	put(svg, "</text>\n<text class=\"quiet\" x=\"%d\" y=\"%d\">%s, fork %s, rails ",
-	    MARGIN + LABELS, svg->y + 18, rdm_heap_backing(pool), rdm_heap_policy(pool));
+	    MARGIN + LABELS, svg->y + 18, heap_backing(pool), heap_policy(pool));
 	put_text(svg, rails);
 	put(svg,
 	    "</text>\n<text class=\"end\" x=\"%d\" y=\"%d\">%" PRIu64
 	    " slab%s, %s: live %s, cached %s, pinned %s, fragmented %.0f %%</text>\n",
 	    WIDTH - MARGIN, svg->y + 18, pool->slabs, pool->slabs == 1 ? "" : "s", slabs, live,
-	    cached, pinned, 100 * rdm_heap_fragmentation(pool));
+	    cached, pinned, 100 * heap_fragmentation(pool));
 	put_bar(svg, pool, svg->y + 30);
 	svg->y += POOL_HEAD - 14;
 }
 
-static void put_badge(struct svg *svg, const struct rdm_backing *backing)
+static void put_badge(struct svg *svg, const struct backing *backing)
 {
 	double x = MARGIN + LABELS - 84;
 	const char *class = "unknown";
@@ -199,7 +199,7 @@ static void put_badge(struct svg *svg, const struct rdm_backing *backing)
 			backing->huge                     ? "some" :
 							    "base";
 	}
-	rdm_backing_print(backing, svg->heap->header->page_bytes, text);
+	backing_print(backing, svg->heap->header->page_bytes, text);
 	put(svg,
 	    "<rect class=\"%s\" x=\"%.0f\" y=\"%d\" width=\"72\" height=\"%d\" rx=\"3\"/>"
 	    "<text class=\"%s middle\" x=\"%.0f\" y=\"%d\">%s</text>\n",
@@ -208,14 +208,14 @@ static void put_badge(struct svg *svg, const struct rdm_backing *backing)
 }
 
 static void put_tip(struct svg *svg, const struct rdm_page_slab *slab, unsigned column,
-		    unsigned columns, const struct rdm_map_part *part)
+		    unsigned columns, const struct map_part *part)
 {
 	char at[16], live[16], cached[16], free_text[16];
 
-	rdm_heap_size(slab->length * column / columns, at);
-	rdm_heap_size(part->live, live);
-	rdm_heap_size(part->cached, cached);
-	rdm_heap_size(part->free, free_text);
+	heap_size(slab->length * column / columns, at);
+	heap_size(part->live, live);
+	heap_size(part->cached, cached);
+	heap_size(part->free, free_text);
 	put(svg, "<title>%#" PRIx64 " + %s&#10;live %s&#10;cached %s&#10;free %s%s</title>",
 	    slab->base + slab->length * column / columns, at, live, cached, free_text,
 	    slab->quarantined ? "&#10;quarantined: a rail refuses to deregister it" : "");
@@ -225,7 +225,7 @@ static void put_tip(struct svg *svg, const struct rdm_page_slab *slab, unsigned 
 static void put_part(struct svg *svg, const struct rdm_page_slab *slab, unsigned column,
 		     unsigned columns, double x, double width)
 {
-	struct rdm_map_part part = rdm_map_part(svg->heap, slab, column, columns);
+	struct map_part part = map_part(svg->heap, slab, column, columns);
 	double height = svg->row - 5, bytes = (double)(part.live + part.cached + part.free);
 	double live = height * (double)part.live / bytes;
 	double cached = height * (double)part.cached / bytes;
@@ -243,7 +243,7 @@ static void put_part(struct svg *svg, const struct rdm_page_slab *slab, unsigned
 
 static void put_slab(struct svg *svg, const struct rdm_page_slab *slab)
 {
-	struct rdm_backing backing = rdm_backing_of(svg->backing, slab->base, slab->length);
+	struct backing backing = backing_measure(svg->backing, slab->base, slab->length);
 	uint64_t cells = slab->length >> svg->heap->header->cell_shift;
 	unsigned most = svg->heap->header->slabs > VERY_MANY ? FEW_COLUMNS : COLUMNS;
 	unsigned columns = cells < most ? (unsigned)cells : most;
@@ -253,7 +253,7 @@ static void put_slab(struct svg *svg, const struct rdm_page_slab *slab)
 
 	if (strip < STRIP_LEAST)
 		strip = STRIP_LEAST;
-	rdm_heap_size(slab->length, size);
+	heap_size(slab->length, size);
 	put(svg, "<text class=\"mono\" x=\"%d\" y=\"%d\">%#" PRIx64 "</text>\n", MARGIN, middle,
 	    slab->base);
 	put(svg, "<text class=\"mono end quiet\" x=\"%d\" y=\"%d\">%s</text>\n",
@@ -291,8 +291,7 @@ static void put_all(struct svg *svg)
 	put(svg, "</svg>\n");
 }
 
-int rdm_map_write_svg(const struct rdm_heap *heap, const struct rdm_backing_map *backing,
-		      const char *path)
+int map_write_svg(const struct heap *heap, const struct backing_map *backing, const char *path)
 {
 	struct svg svg = { .heap = heap, .backing = backing, .longest = 1 };
 	bool written;

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "heap.h"
+#include "figures.h"
 
 #define CELL_BYTES 64
 
-const char *const rdm_sort_words[] = { "live", "pinned", "cached", "forks", "name" };
-const size_t rdm_sort_count = sizeof(rdm_sort_words) / sizeof(rdm_sort_words[0]);
+const char *const sort_words[] = { "live", "pinned", "cached", "forks", "name" };
+const size_t sort_count = sizeof(sort_words) / sizeof(sort_words[0]);
 
 /* A column of a table whose rows are `row`. */
 struct column {
@@ -23,14 +23,14 @@ struct column {
 };
 
 struct pool_row {
-	const struct rdm_watched *watched;
+	const struct watched *watched;
 	const struct rdm_page_pool *pool;
 	uint32_t index;
 };
 
-struct rdm_sums rdm_table_sum(const struct rdm_heap *heap)
+struct sums table_sum(const struct heap *heap)
 {
-	struct rdm_sums sums = { 0 };
+	struct sums sums = { 0 };
 
 	for (uint32_t i = 0; heap->header && i < heap->header->pools; i++) {
 		const struct rdm_page_pool *pool = &heap->pools[i];
@@ -38,7 +38,7 @@ struct rdm_sums rdm_table_sum(const struct rdm_heap *heap)
 		sums.slabs += pool->slabs;
 		sums.slab_bytes += pool->slab_bytes;
 		sums.live += pool->live_bytes;
-		sums.cached += rdm_heap_cached(pool);
+		sums.cached += heap_cached(pool);
 		sums.pinned += pool->pinned_bytes;
 	}
 	return sums;
@@ -53,7 +53,7 @@ static void print_bytes(uint64_t bytes, char *cell)
 {
 	char text[16];
 
-	rdm_heap_size(bytes, text);
+	heap_size(bytes, text);
 	snprintf(cell, CELL_BYTES, "%s", text);
 }
 
@@ -69,7 +69,7 @@ static void print_bar(uint64_t live, uint64_t cached, uint64_t all, char *cell)
 	cell[BAR] = '\0';
 }
 
-#define PROCESS(row) ((const struct rdm_watched *)(row))
+#define PROCESS(row) ((const struct watched *)(row))
 #define HEADER(row) (PROCESS(row)->now.header)
 
 static void process_pid(const void *row, char *cell)
@@ -99,27 +99,27 @@ static void process_pools(const void *row, char *cell)
 
 static void process_slabs(const void *row, char *cell)
 {
-	print_number(rdm_table_sum(&PROCESS(row)->now).slabs, cell);
+	print_number(table_sum(&PROCESS(row)->now).slabs, cell);
 }
 
 static void process_size(const void *row, char *cell)
 {
-	print_bytes(rdm_table_sum(&PROCESS(row)->now).slab_bytes, cell);
+	print_bytes(table_sum(&PROCESS(row)->now).slab_bytes, cell);
 }
 
 static void process_live(const void *row, char *cell)
 {
-	print_bytes(rdm_table_sum(&PROCESS(row)->now).live, cell);
+	print_bytes(table_sum(&PROCESS(row)->now).live, cell);
 }
 
 static void process_cached(const void *row, char *cell)
 {
-	print_bytes(rdm_table_sum(&PROCESS(row)->now).cached, cell);
+	print_bytes(table_sum(&PROCESS(row)->now).cached, cell);
 }
 
 static void process_pinned(const void *row, char *cell)
 {
-	print_bytes(rdm_table_sum(&PROCESS(row)->now).pinned, cell);
+	print_bytes(table_sum(&PROCESS(row)->now).pinned, cell);
 }
 
 static void process_forks(const void *row, char *cell)
@@ -141,7 +141,7 @@ static void process_fork_cost(const void *row, char *cell)
 
 static void process_age(const void *row, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%.0fs", rdm_heap_age(HEADER(row)->time_ns));
+	snprintf(cell, CELL_BYTES, "%.0fs", heap_age(HEADER(row)->time_ns));
 }
 
 static void process_reserve(const void *row, char *cell)
@@ -157,7 +157,7 @@ static void process_version(const void *row, char *cell)
 
 static void process_bar(const void *row, char *cell)
 {
-	struct rdm_sums sums = rdm_table_sum(&PROCESS(row)->now);
+	struct sums sums = table_sum(&PROCESS(row)->now);
 
 	print_bar(sums.live, sums.cached, sums.slab_bytes, cell);
 }
@@ -205,7 +205,7 @@ static void pool_live(const void *row, char *cell)
 
 static void pool_cached(const void *row, char *cell)
 {
-	print_bytes(rdm_heap_cached(POOL(row)), cell);
+	print_bytes(heap_cached(POOL(row)), cell);
 }
 
 static void pool_pinned(const void *row, char *cell)
@@ -215,12 +215,12 @@ static void pool_pinned(const void *row, char *cell)
 
 static void pool_fragmentation(const void *row, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%.0f%%", 100 * rdm_heap_fragmentation(POOL(row)));
+	snprintf(cell, CELL_BYTES, "%.0f%%", 100 * heap_fragmentation(POOL(row)));
 }
 
 static void pool_depot(const void *row, char *cell)
 {
-	double hits = rdm_heap_depot_hits(POOL(row));
+	double hits = heap_depot_hits(POOL(row));
 
 	if (hits < 0)
 		snprintf(cell, CELL_BYTES, "-");
@@ -231,7 +231,7 @@ static void pool_depot(const void *row, char *cell)
 static void pool_refills(const void *row, char *cell)
 {
 	const struct pool_row *this = row;
-	const struct rdm_heap *now = &this->watched->now, *before = &this->watched->before;
+	const struct heap *now = &this->watched->now, *before = &this->watched->before;
 	double seconds, refills;
 
 	snprintf(cell, CELL_BYTES, "-");
@@ -247,22 +247,22 @@ static void pool_refills(const void *row, char *cell)
 
 static void pool_audit(const void *row, char *cell)
 {
-	rdm_heap_audit(POOL(row), cell, CELL_BYTES);
+	heap_audit(POOL(row), cell, CELL_BYTES);
 }
 
 static void pool_rails(const void *row, char *cell)
 {
-	rdm_heap_rails(POOL(row), cell, CELL_BYTES);
+	heap_rails(POOL(row), cell, CELL_BYTES);
 }
 
 static void pool_fork(const void *row, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%s", rdm_heap_policy(POOL(row)));
+	snprintf(cell, CELL_BYTES, "%s", heap_policy(POOL(row)));
 }
 
 static void pool_backing(const void *row, char *cell)
 {
-	snprintf(cell, CELL_BYTES, "%s %s", rdm_heap_backing(POOL(row)), rdm_heap_pages(POOL(row)));
+	snprintf(cell, CELL_BYTES, "%s %s", heap_backing(POOL(row)), heap_pages(POOL(row)));
 }
 
 static void pool_blocks(const void *row, char *cell)
@@ -277,7 +277,7 @@ static void pool_growths(const void *row, char *cell)
 
 static void pool_bar(const void *row, char *cell)
 {
-	print_bar(POOL(row)->live_bytes, rdm_heap_cached(POOL(row)), POOL(row)->slab_bytes, cell);
+	print_bar(POOL(row)->live_bytes, heap_cached(POOL(row)), POOL(row)->slab_bytes, cell);
 }
 
 static const struct column pool_columns[] = {
@@ -298,7 +298,7 @@ static void print_row(const struct column *columns, size_t count, const void *ro
 	size_t used = 0;
 
 	*line = '\0';
-	for (size_t i = 0; i < count && used + 1 < RDM_LINE_BYTES; i++) {
+	for (size_t i = 0; i < count && used + 1 < LINE_BYTES; i++) {
 		const struct column *column = &columns[i];
 		int most = column->width < 0 ? -column->width : column->width;
 		char cell[CELL_BYTES];
@@ -309,11 +309,11 @@ static void print_row(const struct column *columns, size_t count, const void *ro
 			column->print(row, cell);
 		else
 			snprintf(cell, sizeof(cell), "%s", column->title);
-		used += (size_t)snprintf(line + used, RDM_LINE_BYTES - used, "%s%*.*s",
-					 used ? " " : "", column->width, most, cell);
+		used += (size_t)snprintf(line + used, LINE_BYTES - used, "%s%*.*s", used ? " " : "",
+					 column->width, most, cell);
 	}
-	if (used >= RDM_LINE_BYTES)
-		used = RDM_LINE_BYTES - 1;
+	if (used >= LINE_BYTES)
+		used = LINE_BYTES - 1;
 	if (used > width)
 		used = width;
 	while (used && line[used - 1] == ' ')
@@ -323,26 +323,26 @@ static void print_row(const struct column *columns, size_t count, const void *ro
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-void rdm_table_process_head(char *line, unsigned width)
+void table_process_head(char *line, unsigned width)
 {
 	print_row(process_columns, COUNT(process_columns), NULL, line, width);
 }
 
-void rdm_table_process(const struct rdm_watched *watched, char *line, unsigned width)
+void table_process(const struct watched *watched, char *line, unsigned width)
 {
 	if (watched->now.header)
 		print_row(process_columns, COUNT(process_columns), watched, line, width);
 	else
-		snprintf(line, RDM_LINE_BYTES, "%7d %.*s", (int)watched->now.pid,
+		snprintf(line, LINE_BYTES, "%7d %.*s", (int)watched->now.pid,
 			 width > 8 ? (int)width - 8 : 0, watched->now.problem);
 }
 
-void rdm_table_pool_head(char *line, unsigned width)
+void table_pool_head(char *line, unsigned width)
 {
 	print_row(pool_columns, COUNT(pool_columns), NULL, line, width);
 }
 
-void rdm_table_pool(const struct rdm_watched *watched, uint32_t pool, char *line, unsigned width)
+void table_pool(const struct watched *watched, uint32_t pool, char *line, unsigned width)
 {
 	const struct pool_row row = { watched, &watched->now.pools[pool], pool };
 
@@ -350,20 +350,20 @@ void rdm_table_pool(const struct rdm_watched *watched, uint32_t pool, char *line
 }
 
 /* What is sorted by, the largest first. */
-static uint64_t process_rank(const struct rdm_watched *watched, enum rdm_sort order)
+static uint64_t process_rank(const struct watched *watched, enum sort_order order)
 {
-	struct rdm_sums sums = rdm_table_sum(&watched->now);
+	struct sums sums = table_sum(&watched->now);
 
 	switch (order) {
-	case RDM_SORT_LIVE:
+	case SORT_LIVE:
 		return sums.live;
-	case RDM_SORT_PINNED:
+	case SORT_PINNED:
 		return sums.pinned;
-	case RDM_SORT_CACHED:
+	case SORT_CACHED:
 		return sums.cached;
-	case RDM_SORT_FORKS:
+	case SORT_FORKS:
 		return watched->now.header ? watched->now.header->forks : 0;
-	case RDM_SORT_NAME:
+	case SORT_NAME:
 		break;
 	}
 	return 0;
@@ -371,38 +371,38 @@ static uint64_t process_rank(const struct rdm_watched *watched, enum rdm_sort or
 
 static int compare_processes(const void *a, const void *b, void *arg)
 {
-	const struct rdm_watched *left = a, *right = b;
-	enum rdm_sort order = *(const enum rdm_sort *)arg;
+	const struct watched *left = a, *right = b;
+	enum sort_order order = *(const enum sort_order *)arg;
 	uint64_t of_left = process_rank(left, order), of_right = process_rank(right, order);
-	int names = order == RDM_SORT_NAME ? strcmp(left->now.program, right->now.program) : 0;
+	int names = order == SORT_NAME ? strcmp(left->now.program, right->now.program) : 0;
 
 	if (of_left != of_right)
 		return of_left < of_right ? 1 : -1;
 	return names ? names : (int)left->now.pid - (int)right->now.pid;
 }
 
-void rdm_table_sort(struct rdm_watched *watched, size_t count, enum rdm_sort order)
+void table_sort(struct watched *watched, size_t count, enum sort_order order)
 {
 	if (count)
 		qsort_r(watched, count, sizeof(*watched), compare_processes, &order);
 }
 
 struct pool_order {
-	const struct rdm_heap *heap;
-	enum rdm_sort order;
+	const struct heap *heap;
+	enum sort_order order;
 };
 
-static uint64_t pool_rank(const struct rdm_page_pool *pool, enum rdm_sort order)
+static uint64_t pool_rank(const struct rdm_page_pool *pool, enum sort_order order)
 {
 	switch (order) {
-	case RDM_SORT_LIVE:
+	case SORT_LIVE:
 		return pool->live_bytes;
-	case RDM_SORT_PINNED:
+	case SORT_PINNED:
 		return pool->pinned_bytes;
-	case RDM_SORT_CACHED:
-		return rdm_heap_cached(pool);
-	case RDM_SORT_FORKS:
-	case RDM_SORT_NAME:
+	case SORT_CACHED:
+		return heap_cached(pool);
+	case SORT_FORKS:
+	case SORT_NAME:
 		break;
 	}
 	return 0;
@@ -415,15 +415,15 @@ static int compare_pools(const void *a, const void *b, void *arg)
 	const struct rdm_page_pool *pools = this->heap->pools;
 	uint64_t of_left = pool_rank(&pools[left], this->order);
 	uint64_t of_right = pool_rank(&pools[right], this->order);
-	int names = this->order == RDM_SORT_NAME ? strcmp(pools[left].name, pools[right].name) : 0;
+	int names = this->order == SORT_NAME ? strcmp(pools[left].name, pools[right].name) : 0;
 
 	if (of_left != of_right)
 		return of_left < of_right ? 1 : -1;
 	return names ? names : (left > right) - (left < right);
 }
 
-void rdm_table_sort_pools(const struct rdm_heap *heap, enum rdm_sort order,
-			  uint32_t indices[RDM_PAGE_POOLS])
+void table_sort_pools(const struct heap *heap, enum sort_order order,
+		      uint32_t indices[RDM_PAGE_POOLS])
 {
 	struct pool_order this = { heap, order };
 

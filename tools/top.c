@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "heap.h"
+#include "figures.h"
 #include "options.h"
 #include "output.h"
 #include "table.h"
@@ -24,10 +24,10 @@ enum { COLOUR_BAD = 1, COLOUR_QUIET };
 
 static const char *sort_word(size_t i)
 {
-	return i < rdm_sort_count ? rdm_sort_words[i] : NULL;
+	return i < sort_count ? sort_words[i] : NULL;
 }
 
-static const struct rdm_option options[] = {
+static const struct command_option options[] = {
 	{ .name = "once",
 	  .key = 'o',
 	  .meaning = "print it and end; the same where there is no terminal" },
@@ -41,24 +41,23 @@ static const struct rdm_option options[] = {
 	{ .name = NULL },
 };
 
-static const struct rdm_status statuses[] = {
-	{ RDM_FINE, "all went well" },
-	{ RDM_FINDING, "a process cannot be shown, or there is none, which a line says" },
-	{ RDM_USAGE, "wrong usage" },
+static const struct exit_status statuses[] = {
+	{ FINE, "all went well" },
+	{ FINDING, "a process cannot be shown, or there is none, which a line says" },
+	{ USAGE, "wrong usage" },
 	{ 0, NULL },
 };
 
 static void list_keys(FILE *out)
 {
 	fputc('\n', out);
-	rdm_wrap(
-		out,
-		"Keys: up and down choose a process, page up and down scroll its pools, s sorts by "
-		"something else, q ends.",
-		0);
+	wrap(out,
+	     "Keys: up and down choose a process, page up and down scroll its pools, s sorts by "
+	     "something else, q ends.",
+	     0);
 }
 
-static const struct rdm_command command = {
+static const struct command command = {
 	.name = "top",
 	.operands = "[PID...]",
 	.about = "Shows processes that were started with RDMALLOC_CONF=publish:true, and the pools "
@@ -69,12 +68,12 @@ static const struct rdm_command command = {
 };
 
 struct view {
-	struct rdm_watched *watched;
+	struct watched *watched;
 	size_t count;
 	pid_t *given; /* NULL: all that publish */
 	size_t given_count;
 	unsigned rounds;
-	enum rdm_sort sort;
+	enum sort_order sort;
 	pid_t chosen; /* whose pools are shown; 0: the first */
 	size_t first_pool;
 	double delay;
@@ -82,9 +81,9 @@ struct view {
 };
 
 /* What was seen of a process last time; it is the caller's now. */
-static struct rdm_watched take_last(struct view *view, pid_t pid)
+static struct watched take_last(struct view *view, pid_t pid)
 {
-	struct rdm_watched last = { .now = { .pid = pid } };
+	struct watched last = { .now = { .pid = pid } };
 
 	for (size_t i = 0; i < view->count; i++)
 		if (view->watched[i].now.pid == pid) {
@@ -97,8 +96,8 @@ static struct rdm_watched take_last(struct view *view, pid_t pid)
 static void forget(struct view *view)
 {
 	for (size_t i = 0; i < view->count; i++) {
-		rdm_heap_free(&view->watched[i].now);
-		rdm_heap_free(&view->watched[i].before);
+		heap_free(&view->watched[i].now);
+		heap_free(&view->watched[i].before);
 	}
 	free(view->watched);
 	view->watched = NULL;
@@ -116,29 +115,29 @@ static pid_t *same_again(const struct view *view, size_t *count)
 	return pids;
 }
 
-static void look_at(struct rdm_watched *watched, pid_t pid, struct view *view)
+static void look_at(struct watched *watched, pid_t pid, struct view *view)
 {
-	struct rdm_watched last = take_last(view, pid);
+	struct watched last = take_last(view, pid);
 	const struct rdm_page_header *header;
 
-	watched->status = rdm_heap_read(&watched->now, pid);
+	watched->status = heap_read(&watched->now, pid);
 	header = watched->now.header;
 	/* The same snapshot once more says nothing of rates. */
 	if (header && last.now.header && header->time_ns == last.now.header->time_ns) {
 		watched->before = last.before;
-		rdm_heap_free(&last.now);
+		heap_free(&last.now);
 	} else {
 		watched->before = last.now;
-		rdm_heap_free(&last.before);
+		heap_free(&last.before);
 	}
 }
 
 static void refresh_view(struct view *view)
 {
 	bool search = !view->given && view->rounds++ % SEARCH_EVERY == 0;
-	struct rdm_watched *fresh;
+	struct watched *fresh;
 	size_t count, kept = 0;
-	pid_t *pids = search ? rdm_heap_find_all(&count) : same_again(view, &count);
+	pid_t *pids = search ? heap_find_all(&count) : same_again(view, &count);
 
 	if (view->given) {
 		free(pids);
@@ -149,22 +148,22 @@ static void refresh_view(struct view *view)
 	for (size_t i = 0; fresh && i < count; i++) {
 		look_at(&fresh[kept], pids[i], view);
 		/* Of those that nobody asked for, who has gone has gone. */
-		if (view->given || fresh[kept].status == RDM_HEAP_READ ||
-		    fresh[kept].status == RDM_HEAP_CUT || fresh[kept].status == RDM_HEAP_VERSION)
+		if (view->given || fresh[kept].status == HEAP_READ ||
+		    fresh[kept].status == HEAP_CUT || fresh[kept].status == HEAP_VERSION)
 			kept++;
 		else
-			rdm_heap_free(&fresh[kept].before);
+			heap_free(&fresh[kept].before);
 	}
 	if (!view->given)
 		free(pids);
 	forget(view);
 	view->watched = fresh;
 	view->count = fresh ? kept : 0;
-	rdm_table_sort(view->watched, view->count, view->sort);
+	table_sort(view->watched, view->count, view->sort);
 }
 
 /* The process whose pools are shown, or NULL. */
-static struct rdm_watched *find_chosen(const struct view *view)
+static struct watched *find_chosen(const struct view *view)
 {
 	for (size_t i = 0; i < view->count; i++)
 		if (view->watched[i].now.pid == view->chosen)
@@ -172,17 +171,17 @@ static struct rdm_watched *find_chosen(const struct view *view)
 	return view->count ? view->watched : NULL;
 }
 
-static void print_pools(const struct rdm_watched *watched, enum rdm_sort sort, unsigned width)
+static void print_pools(const struct watched *watched, enum sort_order sort, unsigned width)
 {
 	uint32_t order[RDM_PAGE_POOLS];
-	char line[RDM_LINE_BYTES];
+	char line[LINE_BYTES];
 
 	printf("\n%s, process %d\n", watched->now.program, (int)watched->now.pid);
-	rdm_table_pool_head(line, width);
-	rdm_print(stdout, RDM_BOLD, "%s\n", line);
-	rdm_table_sort_pools(&watched->now, sort, order);
+	table_pool_head(line, width);
+	print_coloured(stdout, COLOUR_BOLD, "%s\n", line);
+	table_sort_pools(&watched->now, sort, order);
 	for (uint32_t i = 0; i < watched->now.header->pools; i++) {
-		rdm_table_pool(watched, order[i], line, width);
+		table_pool(watched, order[i], line, width);
 		puts(line);
 	}
 }
@@ -192,19 +191,19 @@ static unsigned text_width(void)
 	const char *columns = getenv("COLUMNS");
 	unsigned width = columns ? (unsigned)strtoul(columns, NULL, 10) : 0;
 
-	return width >= 40 && width < RDM_LINE_BYTES ? width : 100;
+	return width >= 40 && width < LINE_BYTES ? width : 100;
 }
 
 static void print_text(const struct view *view)
 {
 	unsigned width = text_width();
-	char line[RDM_LINE_BYTES];
+	char line[LINE_BYTES];
 
-	rdm_table_process_head(line, width);
-	rdm_print(stdout, RDM_BOLD, "%s\n", line);
+	table_process_head(line, width);
+	print_coloured(stdout, COLOUR_BOLD, "%s\n", line);
 	for (size_t i = 0; i < view->count; i++)
 		if (view->watched[i].now.header) {
-			rdm_table_process(&view->watched[i], line, width);
+			table_process(&view->watched[i], line, width);
 			puts(line);
 		}
 	for (size_t i = 0; i < view->count; i++)
@@ -218,8 +217,8 @@ static int print_json(const struct view *view)
 
 	for (size_t i = 0; i < view->count; i++)
 		if (view->watched[i].now.header)
-			json_array_append_new(all, rdm_heap_json(&view->watched[i].now));
-	return rdm_print_json(all);
+			json_array_append_new(all, heap_json(&view->watched[i].now));
+	return output_json(all);
 }
 
 /* One line for each process that cannot be shown. How many can. */
@@ -244,14 +243,14 @@ static int show_once(struct view *view)
 	size_t shown = complain(view);
 
 	if (view->json && print_json(view))
-		return RDM_FINDING;
+		return FINDING;
 	if (!view->json && shown)
 		print_text(view);
 	if (fflush(stdout) || ferror(stdout)) {
 		fprintf(stderr, "rdmalloc: writing: %s\n", strerror(errno));
-		return RDM_FINDING;
+		return FINDING;
 	}
-	return shown && shown == view->count ? RDM_FINE : RDM_FINDING;
+	return shown && shown == view->count ? FINE : FINDING;
 }
 
 static void put_line(int y, attr_t attributes, const char *line)
@@ -265,12 +264,12 @@ static void draw_title(const struct view *view)
 {
 	time_t now = time(NULL);
 	struct tm when;
-	char clock[16] = "", line[RDM_LINE_BYTES];
+	char clock[16] = "", line[LINE_BYTES];
 
 	if (localtime_r(&now, &when))
 		strftime(clock, sizeof(clock), "%H:%M:%S", &when);
 	snprintf(line, sizeof(line), "rdmalloc top  %s  %zu process%s, by %s", clock, view->count,
-		 view->count == 1 ? "" : "es", rdm_sort_words[view->sort]);
+		 view->count == 1 ? "" : "es", sort_words[view->sort]);
 	put_line(0, A_BOLD, line);
 }
 
@@ -286,18 +285,18 @@ static int process_rows(const struct view *view)
 
 static void draw_processes(const struct view *view, int rows)
 {
-	const struct rdm_watched *chosen = find_chosen(view);
+	const struct watched *chosen = find_chosen(view);
 	size_t at = chosen ? (size_t)(chosen - view->watched) : 0;
 	size_t first = at >= (size_t)rows ? at - (size_t)rows + 1 : 0;
-	char line[RDM_LINE_BYTES];
+	char line[LINE_BYTES];
 
-	rdm_table_process_head(line, (unsigned)COLS);
+	table_process_head(line, (unsigned)COLS);
 	put_line(2, A_UNDERLINE, line);
 	for (int i = 0; i < rows; i++) {
-		const struct rdm_watched *watched = &view->watched[first + (size_t)i];
+		const struct watched *watched = &view->watched[first + (size_t)i];
 		size_t length;
 
-		rdm_table_process(watched, line, (unsigned)COLS);
+		table_process(watched, line, (unsigned)COLS);
 		for (length = strlen(line); length < (size_t)COLS && length + 1 < sizeof(line);)
 			line[length++] = ' ';
 		line[length] = '\0';
@@ -308,22 +307,22 @@ static void draw_processes(const struct view *view, int rows)
 	}
 }
 
-static void draw_pool(const struct rdm_watched *watched, uint32_t pool, int y)
+static void draw_pool(const struct watched *watched, uint32_t pool, int y)
 {
 	const struct rdm_page_pool *this = &watched->now.pools[pool];
-	char line[RDM_LINE_BYTES];
+	char line[LINE_BYTES];
 	attr_t attributes = 0;
 
 	if (this->audit_violations || this->quarantined)
 		attributes = COLOR_PAIR(COLOUR_BAD) | A_BOLD;
-	rdm_table_pool(watched, pool, line, (unsigned)COLS);
+	table_pool(watched, pool, line, (unsigned)COLS);
 	put_line(y, attributes, line);
 }
 
-static void draw_pools(struct view *view, const struct rdm_watched *watched, int y)
+static void draw_pools(struct view *view, const struct watched *watched, int y)
 {
 	uint32_t order[RDM_PAGE_POOLS];
-	char line[RDM_LINE_BYTES];
+	char line[LINE_BYTES];
 	size_t pools = watched->now.header->pools;
 	size_t rows = LINES - y - 4 > 0 ? (size_t)(LINES - y - 4) : 0;
 	size_t last = pools > rows ? pools - rows : 0;
@@ -336,16 +335,16 @@ static void draw_pools(struct view *view, const struct rdm_watched *watched, int
 		snprintf(line + strlen(line), sizeof(line) - strlen(line), "  (%zu to %zu of %zu)",
 			 view->first_pool + 1, view->first_pool + rows, pools);
 	put_line(y++, A_BOLD, line);
-	rdm_table_pool_head(line, (unsigned)COLS);
+	table_pool_head(line, (unsigned)COLS);
 	put_line(y++, A_UNDERLINE, line);
-	rdm_table_sort_pools(&watched->now, view->sort, order);
+	table_sort_pools(&watched->now, view->sort, order);
 	for (size_t i = 0; i < rows && view->first_pool + i < pools; i++)
 		draw_pool(watched, order[view->first_pool + i], y++);
 }
 
 static void draw(struct view *view)
 {
-	const struct rdm_watched *chosen = find_chosen(view);
+	const struct watched *chosen = find_chosen(view);
 	int rows = process_rows(view);
 
 	erase();
@@ -364,7 +363,7 @@ static void draw(struct view *view)
 
 static void choose(struct view *view, int step)
 {
-	const struct rdm_watched *chosen = find_chosen(view);
+	const struct watched *chosen = find_chosen(view);
 	size_t at = chosen ? (size_t)(chosen - view->watched) : 0;
 
 	if (step < 0 && at)
@@ -383,8 +382,8 @@ static bool obey(struct view *view, int key)
 	case 'q':
 		return false;
 	case 's':
-		view->sort = (enum rdm_sort)((view->sort + 1) % rdm_sort_count);
-		rdm_table_sort(view->watched, view->count, view->sort);
+		view->sort = (enum sort_order)((view->sort + 1) % sort_count);
+		table_sort(view->watched, view->count, view->sort);
 		break;
 	case KEY_UP:
 	case 'k':
@@ -456,17 +455,17 @@ static int show(struct view *view)
 			refresh_view(view);
 	}
 	endwin();
-	return RDM_FINE;
+	return FINE;
 }
 
 /* It is one of the words. */
-static enum rdm_sort parse_sort(const char *word)
+static enum sort_order parse_sort(const char *word)
 {
 	size_t i = 0;
 
 	while (strcmp(word, sort_word(i)) != 0)
 		i++;
-	return (enum rdm_sort)i;
+	return (enum sort_order)i;
 }
 
 static int parse_delay(struct view *view, const char *text)
@@ -475,8 +474,8 @@ static int parse_delay(struct view *view, const char *text)
 
 	view->delay = strtod(text, &end);
 	if (end == text || *end || !(view->delay >= 0.1) || !(view->delay <= 3600))
-		return rdm_usage_error(&command, "--delay is seconds, 0.1 to 3600, not '%s'", text);
-	return RDM_GO_ON;
+		return usage_error(&command, "--delay is seconds, 0.1 to 3600, not '%s'", text);
+	return GO_ON;
 }
 
 static int take(void *into, int key, const char *argument)
@@ -487,38 +486,38 @@ static int take(void *into, int key, const char *argument)
 		return parse_delay(view, argument);
 	if (key == 's') {
 		view->sort = parse_sort(argument);
-		return RDM_GO_ON;
+		return GO_ON;
 	}
 	view->once = true;
 	view->json = view->json || key == 'j';
-	return RDM_GO_ON;
+	return GO_ON;
 }
 
 static int parse_pids(struct view *view, char **texts, size_t count)
 {
 	if (!count)
-		return RDM_GO_ON;
+		return GO_ON;
 	view->given = calloc(count, sizeof(*view->given));
 	if (!view->given)
-		return RDM_FINDING;
+		return FINDING;
 	view->given_count = count;
 	for (size_t i = 0; i < count; i++) {
-		view->given[i] = rdm_heap_parse_pid(texts[i]);
+		view->given[i] = heap_parse_pid(texts[i]);
 		if (view->given[i] < 0)
-			return rdm_usage_error(&command, "there is no process '%s'", texts[i]);
+			return usage_error(&command, "there is no process '%s'", texts[i]);
 	}
-	return RDM_GO_ON;
+	return GO_ON;
 }
 
-int rdm_top(int argc, char **argv)
+int command_top(int argc, char **argv)
 {
 	struct view view = { .delay = 1 };
-	int status = rdm_options_parse(&command, argc, argv, take, &view);
+	int status = options_parse(&command, argc, argv, take, &view);
 	bool any = false;
 
-	if (status == RDM_GO_ON)
+	if (status == GO_ON)
 		status = parse_pids(&view, argv + optind, (size_t)(argc - optind));
-	if (status == RDM_GO_ON) {
+	if (status == GO_ON) {
 		refresh_view(&view);
 		for (size_t i = 0; i < view.count; i++)
 			any = any || view.watched[i].now.header;

@@ -79,14 +79,14 @@ def _bars(found):
     return script + "plot $d using 0:2:3:xtic(1) with boxes lc rgb variable\n"
 
 
-def draw(results, directory, say):
+def draw(results, works, directory, say):
     """Names of the files that were written."""
     if not shutil.which("gnuplot"):
         say("no charts: gnuplot is not installed")
         return []
     os.makedirs(directory, exist_ok=True)
     drawn = []
-    for work in LINES + BARS:
+    for work in works:
         found = _of_work(results, work)
         if not found:
             continue

@@ -4,15 +4,13 @@ Instructions, by callgrind: those of many operations, less those of none, less w
 the bench's own loop takes around nothing (bench/subjects/floor.c).
 """
 
-import glob
 import os
-import re
 import shutil
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import cases, subjects, timing
+from . import callgrind, cases, subjects, timing
 from .worker import Gone, Refused, Worker
 
 
@@ -72,8 +70,7 @@ class Counting:
 
     def _count_all(self, subject, results, directory):
         out = os.path.join(directory, "out")
-        command = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no"]
-        command += ["--callgrind-out-file=" + out, *self.bench.command(subject)]
+        command = callgrind.command(out, self.bench.command(subject))
         env = self.bench.environment(subject)
         clock = timing.Clock(self.plan.count_each, self.clock)
         work = Worker(command, env, self.bench.errors, clock.timeout())
@@ -101,10 +98,4 @@ class Counting:
     def _dump(work, operations, out, clock):
         """Instructions of a run, and what it did."""
         done = int(work.ask("count %d" % operations, "counted", clock.timeout()))
-        total = 0
-        for name in glob.glob(out + "*"):
-            with open(name, encoding="utf-8") as dump:
-                found = re.findall(r"^totals: (\d+)", dump.read(), re.M)
-            total += sum(int(n) for n in found)
-            os.unlink(name)
-        return total, done
+        return callgrind.instructions(callgrind.take(out)), done

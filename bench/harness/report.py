@@ -10,7 +10,7 @@ from . import cases, goals, timing
 INTRODUCTION = """\
 # What rdmalloc costs, beside its peers
 
-Measured by `make bench` on {machine}. A time is the median of short turns that all subjects took
+Measured by `bench/run peers` on {machine}. A time is the median of short turns that all subjects took
 in rotation (of {touching} the least, since a virtual machine's first touch of memory can be the
 host's work). In parentheses are instructions, by callgrind, without those of the bench's own
 loop. Only ratios within one run say much.
@@ -25,7 +25,7 @@ def _rounded(value):
 
 
 def rows(results):
-    """What bench/run --json prints."""
+    """What bench/run peers --json prints."""
     return [
         {
             "work": r.case.work,
@@ -153,8 +153,15 @@ class Report:
             met=met, missed=missed, unknown=unknown,
         ) + body + self._not_measured() + self._peers()
 
-    def write(self, directory, charts):
+    def write(self, directory, charts, only_markdown):
         os.makedirs(directory, exist_ok=True)
+        if not only_markdown:
+            with open(os.path.join(directory, "results.json"), "w", encoding="utf-8") as out:
+                out.write(self._json())
+        with open(os.path.join(directory, "results.md"), "w", encoding="utf-8") as out:
+            out.write(self.markdown(charts))
+
+    def _json(self):
         details = [
             {
                 **row,
@@ -172,7 +179,4 @@ class Report:
             "maps": [live.row() for live in self.maps],
             "results": details,
         }
-        with open(os.path.join(directory, "results.json"), "w", encoding="utf-8") as out:
-            out.write(json.dumps(everything, ensure_ascii=False).replace("}, {", "},\n{") + "\n")
-        with open(os.path.join(directory, "results.md"), "w", encoding="utf-8") as out:
-            out.write(self.markdown(charts))
+        return json.dumps(everything, ensure_ascii=False).replace("}, {", "},\n{") + "\n"

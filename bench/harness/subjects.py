@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 
 from . import worker
+from .common import environment
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ QUIET = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, 
 FLOOR = Subject("floor", "floor", "the bench's own loops")
 
 
+def named(name):
+    return next(subject for subject in SUBJECTS if subject.name == name)
+
+
 def version_of(library):
     """Of the package that it is from; where there is none, the file's name must do."""
     name = os.path.basename(library)
@@ -81,11 +86,7 @@ class Bench:
 
     @staticmethod
     def environment(subject):
-        env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "MALLOC_CONF")}
-        env.pop("RDMALLOC_CONF", None)
-        if subject.preload:
-            env["LD_PRELOAD"] = subject.preload
-        return env
+        return environment(**({"LD_PRELOAD": subject.preload} if subject.preload else {}))
 
     def start(self, subject, timeout):
         return worker.Worker(

@@ -36,16 +36,9 @@ static void subject_key_unset(struct bench_range *range, unsigned n)
 	(void)n;
 }
 
-static const char *run_fork(const struct bench_case *c, uint64_t operations, uint64_t *ns,
-			    uint64_t *done)
-{
-	(void)c;
-	return bench_forks(operations, ns, done);
-}
-
-#define SUBJECT_WORKS                             \
-	{                                         \
-		"fork-hole", NULL, run_fork, NULL \
+#define SUBJECT_WORKS                                \
+	{                                            \
+		"fork-hole", NULL, bench_forks, NULL \
 	}
 
 #include "loops.h"

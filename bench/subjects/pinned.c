@@ -53,23 +53,16 @@ static const char *set_pinned(const struct bench_case *c)
 	return why;
 }
 
-static const char *run_fork(const struct bench_case *c, uint64_t operations, uint64_t *ns,
-			    uint64_t *done)
-{
-	(void)c;
-	return bench_forks(operations, ns, done);
-}
-
 static void unset_pinned(const struct bench_case *c)
 {
 	(void)c;
 	give_back();
 }
 
-#define SUBJECT_WORKS                                           \
-	{ "fork-hole", set_pinned, run_fork, unset_pinned },    \
-	{                                                       \
-		"fork-copy", set_pinned, run_fork, unset_pinned \
+#define SUBJECT_WORKS                                              \
+	{ "fork-hole", set_pinned, bench_forks, unset_pinned },    \
+	{                                                          \
+		"fork-copy", set_pinned, bench_forks, unset_pinned \
 	}
 
 #include "loops.h"

@@ -263,13 +263,6 @@ static void unset_copy(const struct bench_case *c)
 	bench_pages_free(live_block, n * sizeof(*live_block));
 }
 
-static const char *run_fork(const struct bench_case *c, uint64_t operations, uint64_t *ns,
-			    uint64_t *done)
-{
-	(void)c;
-	return bench_forks(operations, ns, done);
-}
-
 static const char *set_reserve(const struct bench_case *c)
 {
 	(void)c;
@@ -290,11 +283,11 @@ static const char *run_reserve(const struct bench_case *c, uint64_t operations, 
 	return NULL;
 }
 
-#define SUBJECT_WORKS                                            \
-	{ "fork-hole", set_hole, run_fork, NULL },               \
-		{ "fork-copy", set_copy, run_fork, unset_copy }, \
-	{                                                        \
-		"reserve", set_reserve, run_reserve, NULL        \
+#define SUBJECT_WORKS                                               \
+	{ "fork-hole", set_hole, bench_forks, NULL },               \
+		{ "fork-copy", set_copy, bench_forks, unset_copy }, \
+	{                                                           \
+		"reserve", set_reserve, run_reserve, NULL           \
 	}
 
 #endif

@@ -74,10 +74,10 @@ static int child(unsigned round, rdm_pool *pool, char *block)
 {
 	T_CHECK(!rdm_malloc(pool, 1) && errno == ECHILD);
 	if (round % 2) {
-		struct rdm_stats before = watch_stats(pool), after;
+		struct rdm_stats before = t_stats(pool), after;
 
 		use_new_pool();
-		after = watch_stats(pool);
+		after = t_stats(pool);
 		T_CHECKF(after.growths == before.growths, "an inherited pool has grown");
 	}
 	use_inherited(pool, round % 3, block);

@@ -50,7 +50,7 @@ static void steadily(unsigned n, size_t size, size_t own)
 	struct rdm_stats stats;
 
 	allocate(pool, n, size);
-	stats = watch_stats(pool);
+	stats = t_stats(pool);
 	t_say("%u blocks of %zu: %zu slabs, %zu made by the thread that allocates", n, size,
 	      stats.slabs, watch->own);
 	assert_true(watch->own <= own);
@@ -89,7 +89,7 @@ static void without_a_watermark_nobody_helps(void **state)
 	(void)state;
 	allocate(pool, 60, T_MIB);
 	assert_int_equal(watch->others, 0);
-	assert_int_equal(watch_stats(pool).background_growths, 0);
+	assert_int_equal(t_stats(pool).background_growths, 0);
 	end(watch, pool);
 }
 
@@ -128,7 +128,7 @@ static int reach_limit(void *arg)
 	while ((block[n] = rdm_malloc(pool, T_MIB / 2))) {
 		n++;
 		watch_settle(pool);
-		T_CHECK(watch_stats(pool).slab_bytes <= limit);
+		T_CHECK(t_stats(pool).slab_bytes <= limit);
 	}
 	T_CHECK(errno == ENOMEM && n == limit / (T_MIB / 2));
 	T_CHECKF(watch->own == 1, "%zu slabs made by the thread that allocates", watch->own);
@@ -159,10 +159,10 @@ static void slabs_ahead_give_way(void **state)
 
 	(void)state;
 	allocate(pool, 1, T_MIB);
-	assert_true(watch_stats(pool).slab_bytes > watermark);
+	assert_true(t_stats(pool).slab_bytes > watermark);
 	block[1] = t_malloc(pool, 6 * T_SLAB);
 	watch_settle(pool);
-	assert_int_equal(watch_stats(pool).slab_bytes, 8 * T_SLAB);
+	assert_int_equal(t_stats(pool).slab_bytes, 8 * T_SLAB);
 	end(watch, pool);
 }
 
@@ -174,19 +174,19 @@ static void trimmed_memory_stays_away(void **state)
 
 	(void)state;
 	allocate(pool, 20, T_MIB / 2);
-	slabs = watch_stats(pool).slabs;
+	slabs = t_stats(pool).slabs;
 	made = watch_made;
 	assert_int_equal(rdm_pool_trim(pool, 0), 0);
 	watch_settle(pool);
 	assert_int_equal(watch_made, made);
-	assert_true(watch_stats(pool).slabs < slabs);
-	assert_true(watch_stats(pool).slab_bytes - watch_stats(pool).carved_bytes < watermark);
+	assert_true(t_stats(pool).slabs < slabs);
+	assert_true(t_stats(pool).slab_bytes - t_stats(pool).carved_bytes < watermark);
 	/* Until a slab is carved again. */
 	block[20] = t_malloc(pool, T_MIB / 2);
 	block[21] = t_malloc(pool, T_MIB / 2);
 	watch_settle(pool);
 	assert_true(watch_made > made);
-	assert_true(watch_stats(pool).slab_bytes - watch_stats(pool).carved_bytes >= watermark);
+	assert_true(t_stats(pool).slab_bytes - t_stats(pool).carved_bytes >= watermark);
 	end(watch, pool);
 }
 
@@ -203,7 +203,7 @@ static size_t come_and_go(size_t bytes)
 		/* Where only an allocation of that size would find them. */
 		rdm_thread_flush();
 	}
-	slab_bytes = watch_stats(pool).slab_bytes;
+	slab_bytes = t_stats(pool).slab_bytes;
 	end(watch, pool);
 	return slab_bytes;
 }
@@ -225,7 +225,7 @@ static int subject(void)
 
 	watch_free(watch_new("subject"));
 	allocate(pool, 2, T_MIB);
-	T_CHECK(watch_stats(pool).background_growths == 2 && watch_stats(pool).growths == 3);
+	T_CHECK(t_stats(pool).background_growths == 2 && t_stats(pool).growths == 3);
 	return T_PASS;
 }
 

@@ -50,9 +50,9 @@ static int fail_in_background(void *arg)
 			 "block %u: %zu registrations, and %zu that failed", i, watch->own,
 			 watch->others);
 	}
-	T_CHECK(watch_stats(pool).background_growths == 0);
+	T_CHECK(t_stats(pool).background_growths == 0);
 	watch->fail_others = false;
-	T_CHECK(!rdm_pool_reserve(pool, watch_stats(pool).slab_bytes + 1));
+	T_CHECK(!rdm_pool_reserve(pool, t_stats(pool).slab_bytes + 1));
 	for (unsigned i = 0; i < 20; i++)
 		rdm_free(block[i]);
 	T_CHECK(!rdm_pool_destroy(pool) && !watch->recorder->live);
@@ -69,7 +69,7 @@ static int fail_for_all(void *arg)
 	(void)arg;
 	block[0] = next(pool);
 	watch_settle(pool);
-	T_CHECK(block[0] && !rdm_pool_trim(pool, 0) && watch_stats(pool).slabs == 1);
+	T_CHECK(block[0] && !rdm_pool_trim(pool, 0) && t_stats(pool).slabs == 1);
 	watch->fail_own = watch->fail_others = true;
 	watch->others = 0;
 	block[1] = next(pool);

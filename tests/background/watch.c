@@ -116,11 +116,3 @@ void watch_settle(rdm_pool *pool)
 	T_CHECK(rdm_quiesce_enter("test"));
 	rdm_quiesce_leave(0);
 }
-
-struct rdm_stats watch_stats(rdm_pool *pool)
-{
-	struct rdm_stats stats = { .size = sizeof(stats) };
-
-	T_CHECK(!rdm_pool_stats(pool, &stats));
-	return stats;
-}

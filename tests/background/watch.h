@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_WATCH_H
-#define RDM_TEST_WATCH_H
+#ifndef TEST_WATCH_H
+#define TEST_WATCH_H
 
 /* A rail that notes who registers, and the end of what the background thread does. */
 #include "support.h"
@@ -22,7 +22,6 @@ void watch_free(struct watch *watch);
 rdm_pool *watch_pool(struct watch *watch, size_t watermark, size_t limit);
 /* Until the background thread owes the pool nothing. */
 void watch_settle(rdm_pool *pool);
-struct rdm_stats watch_stats(rdm_pool *pool);
 
 /* Slabs that the background thread made, and could not make. */
 extern _Atomic(size_t) watch_made, watch_refused;

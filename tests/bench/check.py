@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""check.py BENCH JSON SAID: is this what bench/run --smoke --json must print?"""
+"""check.py BENCH JSON SAID: is this what bench/run peers --smoke --json must print?"""
 
 import json
 import numbers

@@ -12,7 +12,7 @@ int main(void)
 	     hazard[] = "--hazard=none,fork,thp-zeros";
 	char memory[] = "--memory=rdmalloc-anon";
 	char *argv[] = { name, engine, hazard, memory, NULL };
-	int status = rdm_forktest(4, argv);
+	int status = command_forktest(4, argv);
 
 	if (status == T_SKIP)
 		t_skip("forktest: nothing could be tested");

@@ -19,14 +19,6 @@
 void *__real_mmap(void *addr, size_t length, int protection, int flags, int fd, off_t offset);
 void *__wrap_mmap(void *addr, size_t length, int protection, int flags, int fd, off_t offset);
 
-static struct rdm_stats stats_of(rdm_pool *pool)
-{
-	struct rdm_stats stats = { .size = sizeof(stats) };
-
-	T_CHECK(!rdm_pool_stats(pool, &stats));
-	return stats;
-}
-
 /* The library has a reserve of 64 MiB. */
 static int full_of_idle_slabs(void)
 {
@@ -39,7 +31,7 @@ static int full_of_idle_slabs(void)
 	while (n < 64 && (block[n] = rdm_malloc(pool, T_SLAB)))
 		n++;
 	T_CHECKF(n == 32 && errno == ENOMEM, "%u blocks", n);
-	T_CHECK(stats_of(pool).slab_bytes == 64 * T_MIB);
+	T_CHECK(t_stats(pool).slab_bytes == 64 * T_MIB);
 	while (n > 1)
 		rdm_free(block[--n]);
 	wide = rdm_malloc(pool, 8 * T_MIB);
@@ -65,10 +57,10 @@ static int full_to_the_limit(void)
 	void *block;
 
 	T_CHECK(!rdm_pool_reserve(pool, 64 * T_MIB));
-	T_CHECK(stats_of(pool).slabs == 16);
+	T_CHECK(t_stats(pool).slabs == 16);
 	block = t_malloc(pool, 64 * T_MIB);
 	rdm_free(block);
-	T_CHECK(stats_of(pool).slab_bytes == 64 * T_MIB && !rdm_pool_destroy(pool));
+	T_CHECK(t_stats(pool).slab_bytes == 64 * T_MIB && !rdm_pool_destroy(pool));
 	return T_PASS;
 }
 
@@ -82,15 +74,15 @@ static int trim_keeps(void)
 	T_CHECK(!rdm_pool_reserve(pool, 32 * T_MIB));
 	for (unsigned i = 0; i < sizeof(keep) / sizeof(keep[0]); i++) {
 		T_CHECK(!rdm_pool_trim(pool, keep[i]));
-		T_CHECKF(stats_of(pool).slab_bytes == 32 * T_MIB, "trim to %zu left %zu", keep[i],
-			 stats_of(pool).slab_bytes);
+		T_CHECKF(t_stats(pool).slab_bytes == 32 * T_MIB, "trim to %zu left %zu", keep[i],
+			 t_stats(pool).slab_bytes);
 	}
 	T_CHECK(!rdm_pool_trim(pool, 28 * T_MIB));
-	T_CHECK(stats_of(pool).slab_bytes == 28 * T_MIB);
+	T_CHECK(t_stats(pool).slab_bytes == 28 * T_MIB);
 	T_CHECK(!rdm_pool_trim(pool, 1));
-	T_CHECK(stats_of(pool).slab_bytes == 4 * T_MIB);
+	T_CHECK(t_stats(pool).slab_bytes == 4 * T_MIB);
 	T_CHECK(!rdm_pool_trim(pool, 0));
-	T_CHECK(!stats_of(pool).slab_bytes && !rdm_pool_destroy(pool));
+	T_CHECK(!t_stats(pool).slab_bytes && !rdm_pool_destroy(pool));
 	return T_PASS;
 }
 
@@ -161,7 +153,7 @@ static int no_hugetlb_pages(void)
 		rdm_pool *pool = t_pool("huge", RDM_BACKING_HUGETLB, 0, pages[i] * T_SLAB, 0);
 
 		T_FAILS(!(none = rdm_malloc(pool, 1)), ENOMEM);
-		T_CHECK(!stats_of(pool).slab_bytes);
+		T_CHECK(!t_stats(pool).slab_bytes);
 		expect_whole();
 		T_FAILS(rdm_pool_reserve(pool, 1) == -1, ENOMEM);
 		expect_whole();
@@ -246,12 +238,8 @@ static const struct act acts[] = {
 static int run_act(void *arg)
 {
 	const struct act *act = arg;
-	char number[16];
 
-	snprintf(number, sizeof(number), "%zu", (size_t)(act - acts));
-	setenv("RDMALLOC_CONF", act->conf, 1);
-	execl("/proc/self/exe", "exhausted", number, (char *)NULL);
-	return T_FAIL;
+	return t_again(act->conf, (size_t)(act - acts));
 }
 
 static bool skipped(const struct act *act)

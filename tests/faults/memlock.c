@@ -4,6 +4,7 @@
  * limit and the need, nothing stays registered; raised, the pool works.
  */
 #include "support.h"
+#include "sparse.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -81,15 +82,8 @@ int main(void)
 	struct setting setting = { .hard = 8 * T_MIB };
 	struct t_caught caught;
 	struct rlimit limit;
-	struct io_uring ring;
-	int ret = io_uring_queue_init(4, &ring, 0);
 
-	if (ret)
-		t_skip("io_uring_queue_init: %s", strerror(-ret));
-	ret = io_uring_register_buffers_sparse(&ring, 4);
-	if (ret)
-		t_skip("io_uring has no sparse buffer tables: %s", strerror(-ret));
-	io_uring_queue_exit(&ring);
+	t_need_sparse_tables();
 	T_CHECK(!getrlimit(RLIMIT_MEMLOCK, &limit));
 	if (geteuid() && limit.rlim_max < setting.hard)
 		t_skip("the hard RLIMIT_MEMLOCK is %llu KiB, the test needs 8192",

@@ -4,6 +4,7 @@
  * full is ENOSPC, and the pool recovers from it.
  */
 #include "support.h"
+#include "sparse.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -235,16 +236,10 @@ int main(void)
 		CASE(single_issuer), CASE(slots_out_of_range), CASE(buffers_registered_already),
 		CASE(comes_back),    CASE(table_is_full),      CASE(table_is_too_short),
 	};
-	int ret = io_uring_queue_init(4, &ring, 0);
 
 	/* The longest table has 16 MiB pinned, and the kernel may be late to unpin what was before. */
 	if (!t_can_lock(4 * 8 * T_SLAB))
 		t_skip("RLIMIT_MEMLOCK is too small, the test needs 64 MiB");
-	if (ret)
-		t_skip("io_uring_queue_init: %s", strerror(-ret));
-	ret = io_uring_register_buffers_sparse(&ring, 4);
-	if (ret)
-		t_skip("io_uring has no sparse buffer tables: %s", strerror(-ret));
-	io_uring_queue_exit(&ring);
+	t_need_sparse_tables();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

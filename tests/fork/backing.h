@@ -1,19 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_BACKING_H
-#define RDM_TEST_BACKING_H
+#ifndef TEST_BACKING_H
+#define TEST_BACKING_H
 
-/* One program for each backing: the build defines T_BACKING. */
+/* One program for each backing, which is the end of its name: policy_hugetlb; else "anon". */
 
 #include "support.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef T_BACKING
-#define T_BACKING RDM_BACKING_ANON
-#endif
+static inline bool t_named(const char *end)
+{
+	const char *found = strrchr(program_invocation_short_name, '_');
+
+	return found && !strcmp(found + 1, end);
+}
+
+static inline const char *t_backing_name(void)
+{
+	return t_named("shared") ? "shared" : t_named("hugetlb") ? "hugetlb" : "anon";
+}
+
+/* What the program is for; whether there is such memory is not known. */
+static inline unsigned t_backing_wanted(void)
+{
+	return t_named("shared")  ? RDM_BACKING_SHARED :
+	       t_named("hugetlb") ? RDM_BACKING_HUGETLB :
+				    RDM_BACKING_ANON;
+}
 
 static inline long hugetlb_pages(long set)
 {
@@ -57,8 +75,8 @@ static inline unsigned t_backing(void)
 	long unused = 0, size = 0;
 	FILE *meminfo;
 
-	if (T_BACKING != RDM_BACKING_HUGETLB)
-		return T_BACKING;
+	if (t_backing_wanted() != RDM_BACKING_HUGETLB)
+		return t_backing_wanted();
 	hugetlb_borrow(NEED);
 	meminfo = fopen("/proc/meminfo", "re");
 	T_CHECK(meminfo);
@@ -71,14 +89,18 @@ static inline unsigned t_backing(void)
 		t_skip("%ld free hugetlb pages of %ld KiB, the test needs %d of 2048 "
 		       "(vm.nr_hugepages)",
 		       unused, size, NEED);
-	return T_BACKING;
+	return RDM_BACKING_HUGETLB;
 }
 
-static inline const char *t_backing_name(void)
+/* Plays a test with each policy in turn. */
+static inline int t_each_policy(void (*play)(unsigned backing, unsigned policy))
 {
-	return T_BACKING == RDM_BACKING_ANON   ? "anon" :
-	       T_BACKING == RDM_BACKING_SHARED ? "shared" :
-						 "hugetlb";
+	unsigned backing = t_backing();
+
+	play(backing, RDM_FORK_HOLE);
+	play(backing, RDM_FORK_ZERO);
+	play(backing, RDM_FORK_COPY);
+	return T_PASS;
 }
 
 #endif

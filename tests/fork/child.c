@@ -132,7 +132,7 @@ static int adopted_pool(void *arg)
 	struct rdm_key key;
 
 	(void)arg;
-	if (T_BACKING != RDM_BACKING_ANON) {
+	if (scene.backing != RDM_BACKING_ANON) {
 		T_CHECK(rdm_pool_add_rail(scene.pool, &recorder->ops, recorder) == -1);
 		t_recorder_free(recorder);
 		return T_PASS;
@@ -210,7 +210,7 @@ static int exits(void *arg)
 	exit(T_PASS);
 }
 
-static void play(unsigned policy)
+static void play(unsigned backing, unsigned policy)
 {
 	static const struct {
 		const char *name;
@@ -228,6 +228,7 @@ static void play(unsigned policy)
 		{ "exit", exits },
 	};
 
+	scene.backing = backing;
 	scene.policy = policy;
 	scene.recorder = t_recorder_new("parent");
 	scene.pool = t_pool("parent", scene.backing, policy, T_SLAB, 0);
@@ -255,9 +256,5 @@ int main(int argc, char **argv)
 		exercise(t_pool("executed", RDM_BACKING_ANON, 0, 0, 0));
 		return T_PASS;
 	}
-	scene.backing = t_backing();
-	play(RDM_FORK_HOLE);
-	play(RDM_FORK_ZERO);
-	play(RDM_FORK_COPY);
-	return T_PASS;
+	return t_each_policy(play);
 }

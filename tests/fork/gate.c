@@ -33,12 +33,7 @@ void *__wrap_rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, si
 
 static void *use(void *pool)
 {
-	void *block[BLOCKS];
-
-	for (unsigned i = 0; i < BLOCKS; i++)
-		block[i] = t_malloc(pool, BLOCK);
-	for (unsigned i = 0; i < BLOCKS; i++)
-		rdm_free(block[i]);
+	t_malloc_and_free(pool, BLOCK, BLOCKS);
 	return NULL;
 }
 

@@ -156,11 +156,5 @@ static void play(unsigned backing, unsigned policy)
 
 int main(void)
 {
-	unsigned backing;
-
-	backing = t_backing();
-	play(backing, RDM_FORK_HOLE);
-	play(backing, RDM_FORK_ZERO);
-	play(backing, RDM_FORK_COPY);
-	return T_PASS;
+	return t_each_policy(play);
 }

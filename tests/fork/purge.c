@@ -44,12 +44,7 @@ void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 /* Frees what nobody will want, and goes on with others until somebody returns it. */
 static void *waste(void *pool)
 {
-	void *block[BLOCKS];
-
-	for (unsigned i = 0; i < BLOCKS; i++)
-		block[i] = t_malloc(pool, BLOCK);
-	for (unsigned i = 0; i < BLOCKS; i++)
-		rdm_free(block[i]);
+	t_malloc_and_free(pool, BLOCK, BLOCKS);
 	while (meeting.armed) {
 		rdm_thread_flush();
 		rdm_free(t_malloc(pool, 2 * BLOCK));
@@ -60,13 +55,9 @@ static void *waste(void *pool)
 static int child(void *pool)
 {
 	struct t_recorder *own = t_recorder_new("child");
-	void *block[BLOCKS];
 
 	t_recorder_add(own, pool);
-	for (unsigned i = 0; i < BLOCKS; i++)
-		block[i] = t_malloc(pool, BLOCK);
-	for (unsigned i = 0; i < BLOCKS; i++)
-		rdm_free(block[i]);
+	t_malloc_and_free(pool, BLOCK, BLOCKS);
 	T_CHECK(!rdm_pool_trim(pool, 0));
 	T_CHECKF(t_stats(pool).carved_bytes <= MOST_LOST, "jemalloc keeps %zu bytes for ever",
 		 (size_t)t_stats(pool).carved_bytes);

@@ -17,27 +17,7 @@ static _Atomic(uint64_t) blocks, trims;
 static uint64_t seed;
 
 /* Each fork starts a spurt of work in every thread, and comes in the middle of it. */
-static pthread_mutex_t spurt_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t spurt_starts = PTHREAD_COND_INITIALIZER;
-static uint64_t spurt;
-
-static void start_spurt(void)
-{
-	pthread_mutex_lock(&spurt_lock);
-	spurt++;
-	pthread_cond_broadcast(&spurt_starts);
-	pthread_mutex_unlock(&spurt_lock);
-}
-
-static uint64_t await_spurt(uint64_t after)
-{
-	pthread_mutex_lock(&spurt_lock);
-	while (spurt <= after)
-		pthread_cond_wait(&spurt_starts, &spurt_lock);
-	after = spurt;
-	pthread_mutex_unlock(&spurt_lock);
-	return after;
-}
+static struct t_spurts spurts = T_SPURTS_INIT;
 
 static void work(rdm_pool *pool, struct t_rng *rng, void *kept[KEPT])
 {
@@ -61,7 +41,7 @@ static void *worker(void *arg)
 	uint64_t last = 0;
 
 	while (!stop) {
-		last = await_spurt(last);
+		t_spurts_await(&spurts, &last);
 		for (unsigned n = 0; n < SPURT; n++)
 			work(pools[(uintptr_t)arg % 2], &rng, kept);
 	}
@@ -103,13 +83,13 @@ int main(void)
 		void *block = t_malloc(pools[i % 2], 500);
 		int status;
 
-		start_spurt();
+		t_spurts_start(&spurts);
 		status = t_fork(child, block);
 		T_CHECKF(!status, "fork %u: the child ended with status %#x", i, status);
 		rdm_free(block);
 	}
 	stop = true;
-	start_spurt();
+	t_spurts_start(&spurts);
 	for (unsigned i = 0; i < WORKERS; i++)
 		T_CHECK(!pthread_join(thread[i], NULL));
 	for (unsigned i = 0; i < 2; i++) {

@@ -39,26 +39,7 @@ static struct {
 	_Atomic(size_t) *most_lost; /* in any child */
 } scene;
 
-static pthread_mutex_t spurt_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t spurt_starts = PTHREAD_COND_INITIALIZER;
-static uint64_t spurt;
-
-static void start_spurt(void)
-{
-	pthread_mutex_lock(&spurt_lock);
-	spurt++;
-	pthread_cond_broadcast(&spurt_starts);
-	pthread_mutex_unlock(&spurt_lock);
-}
-
-static void await_spurt(uint64_t *last)
-{
-	pthread_mutex_lock(&spurt_lock);
-	while (spurt <= *last)
-		pthread_cond_wait(&spurt_starts, &spurt_lock);
-	*last = spurt;
-	pthread_mutex_unlock(&spurt_lock);
-}
+static struct t_spurts spurts = T_SPURTS_INIT;
 
 static void replace(struct block *block, size_t size)
 {
@@ -113,7 +94,7 @@ static void *work(void *arg)
 	uint64_t last = 0;
 
 	while (!scene.stop) {
-		await_spurt(&last);
+		t_spurts_await(&spurts, &last);
 		for (unsigned n = 0; n < SPURT; n++) {
 			replace(&scene.kept[me][t_below(&rng, KEPT)], sizes[t_below(&rng, SIZES)]);
 			for (unsigned i = 0; i < 8; i++)
@@ -320,7 +301,7 @@ static void fork_often(void)
 				   .heir = i % 5 == 4 && !T_TSAN,
 				   .again = i % 4 == 0 };
 
-		start_spurt();
+		t_spurts_start(&spurts);
 		use_own_magazines(&rng);
 		t_fork_passes(child, &act);
 		if (i == most / 4)
@@ -389,7 +370,7 @@ int main(int argc, char **argv)
 		T_CHECK(!pthread_create(&thread[i], NULL, work, (void *)i));
 	fork_often();
 	scene.stop = true;
-	start_spurt();
+	t_spurts_start(&spurts);
 	for (unsigned i = 0; i < WORKERS; i++)
 		T_CHECK(!pthread_join(thread[i], NULL));
 	fork_at_any_instruction();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_STRESS_H
-#define RDM_TEST_STRESS_H
+#ifndef TEST_STRESS_H
+#define TEST_STRESS_H
 
 /*
  * Threads that allocate, free, hand blocks to each other, come and go, at full

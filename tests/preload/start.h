@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_START_H
-#define RDM_TEST_START_H
+#ifndef TEST_START_H
+#define TEST_START_H
 
 /* For programs that test the preload: they start themselves again under it. */
 

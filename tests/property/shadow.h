@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_SHADOW_H
-#define RDM_TEST_SHADOW_H
+#ifndef TEST_SHADOW_H
+#define TEST_SHADOW_H
 
 /* The shadow model: who owns each 64 bytes of the reserve, and what is in each block. */
 

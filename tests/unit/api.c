@@ -32,14 +32,6 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static struct rdm_stats stats_of(rdm_pool *of)
-{
-	struct rdm_stats stats = { .size = sizeof(stats) };
-
-	assert_int_equal(rdm_pool_stats(of, &stats), 0);
-	return stats;
-}
-
 static void check_block(char *p, size_t size, size_t alignment)
 {
 	struct rdm_key head, tail;
@@ -70,7 +62,7 @@ static void every_size(void **state)
 		else
 			rdm_free_sized(p, size);
 	}
-	assert_int_equal(stats_of(pool).live_blocks, 0);
+	assert_int_equal(t_stats(pool).live_blocks, 0);
 }
 
 static void every_alignment(void **state)
@@ -130,7 +122,7 @@ static void realloc_keeps_contents(void **state)
 		check_block(p, next, next < t_page() ? 64 : t_page());
 		size = next;
 	}
-	assert_int_equal(stats_of(pool).live_blocks, 1);
+	assert_int_equal(t_stats(pool).live_blocks, 1);
 	rdm_free(p);
 }
 
@@ -190,7 +182,7 @@ static void rails_of_a_live_pool(void **state)
 		assert_int_equal(rdm_key(p, i + 1, &key[i]), 0);
 		assert_ptr_equal(key[i].handle, t_recorder_find(more[i], p, 5000));
 	}
-	assert_int_equal(stats_of(pool).rails, 4);
+	assert_int_equal(t_stats(pool).rails, 4);
 	assert_int_equal(rdm_pool_remove_rail(pool, 2), 0);
 	assert_int_equal(more[1]->live, 0);
 	errno = 0;
@@ -235,7 +227,7 @@ static void limit_is_kept_and_recovers(void **state)
 
 		if (n < MOST)
 			assert_int_equal(errno, ENOMEM);
-		assert_true(stats_of(small).slab_bytes <= limit);
+		assert_true(t_stats(small).slab_bytes <= limit);
 		/* Blocks of another size must not have eaten the pool. */
 		assert_true(n == MOST || n * sizes[i] >= limit / 2);
 		assert_true(n * sizes[i] <= limit);
@@ -247,7 +239,7 @@ static void limit_is_kept_and_recovers(void **state)
 
 static void stats_add_up(void **state)
 {
-	struct rdm_stats stats, before = stats_of(pool);
+	struct rdm_stats stats, before = t_stats(pool);
 	char *p[100];
 	size_t usable = 0;
 
@@ -257,7 +249,7 @@ static void stats_add_up(void **state)
 		p[i] = t_malloc(pool, 777 * i + 1);
 		usable += rdm_usable_size(p[i]);
 	}
-	stats = stats_of(pool);
+	stats = t_stats(pool);
 	assert_int_equal(stats.live_blocks, 100);
 	assert_int_equal(stats.live_bytes, usable);
 	assert_true(stats.carved_bytes >= usable && stats.slab_bytes >= stats.carved_bytes);
@@ -270,7 +262,7 @@ static void stats_add_up(void **state)
 	for (unsigned i = 0; i < 100; i++)
 		rdm_free(p[i]);
 	assert_int_equal(rdm_pool_trim(pool, 0), 0);
-	stats = stats_of(pool);
+	stats = t_stats(pool);
 	assert_int_equal(stats.live_blocks, 0);
 	assert_int_equal(stats.live_bytes, 0);
 	assert_int_equal(stats.slabs, 0);
@@ -287,12 +279,12 @@ static int nothing(void *arg)
 
 static void stats_count_forks(void **state)
 {
-	struct rdm_stats before = stats_of(pool), after;
+	struct rdm_stats before = t_stats(pool), after;
 
 	(void)state;
 	t_fork_passes(nothing, NULL);
 	t_fork_passes(nothing, NULL);
-	after = stats_of(pool);
+	after = t_stats(pool);
 	assert_int_equal(after.forks, before.forks + 2);
 	assert_in_range(after.last_fork_ns, 1, 10000000000ULL);
 }
@@ -303,15 +295,15 @@ static void reserve_and_trim(void **state)
 
 	(void)state;
 	assert_int_equal(rdm_pool_reserve(pool, 5 * T_SLAB + 1), 0);
-	assert_int_equal(stats_of(pool).slab_bytes, 6 * T_SLAB);
+	assert_int_equal(t_stats(pool).slab_bytes, 6 * T_SLAB);
 	assert_int_equal(recorder->regs, recorder->live);
 	/* What was reserved is used: no growth. */
 	block = t_malloc(pool, T_SLAB / 2);
-	assert_int_equal(stats_of(pool).slab_bytes, 6 * T_SLAB);
+	assert_int_equal(t_stats(pool).slab_bytes, 6 * T_SLAB);
 	assert_int_equal(rdm_pool_trim(pool, 3 * T_SLAB), 0);
-	assert_int_equal(stats_of(pool).slab_bytes, 3 * T_SLAB);
+	assert_int_equal(t_stats(pool).slab_bytes, 3 * T_SLAB);
 	assert_int_equal(rdm_pool_trim(pool, 0), 0);
-	assert_int_equal(stats_of(pool).slab_bytes, T_SLAB);
+	assert_int_equal(t_stats(pool).slab_bytes, T_SLAB);
 	memset(block, 1, T_SLAB / 2);
 	rdm_free(block);
 	assert_int_equal(rdm_pool_trim(pool, 0), 0);
@@ -325,8 +317,8 @@ static void reset_forgets(void **state)
 	(void)state;
 	assert_int_equal(rdm_pool_reset(pool), 0);
 	assert_int_equal(recorder->live, 0);
-	assert_int_equal(stats_of(pool).live_blocks, 0);
-	assert_int_equal(stats_of(pool).rails, 0);
+	assert_int_equal(t_stats(pool).live_blocks, 0);
+	assert_int_equal(t_stats(pool).rails, 0);
 	assert_int_equal(rdm_usable_size(p), 0);
 	assert_null(rdm_pool_of(q));
 	p = t_malloc(pool, 5000);
@@ -387,7 +379,7 @@ static void ending_threads_may_allocate(void **state)
 		assert_int_equal(pthread_join(thread, NULL), 0);
 	}
 	assert_int_equal(late_blocks, 40 * 2 * PTHREAD_DESTRUCTOR_ITERATIONS);
-	assert_int_equal(stats_of(pool).live_blocks, 0);
+	assert_int_equal(t_stats(pool).live_blocks, 0);
 	assert_int_equal(pthread_key_delete(last_key), 0);
 }
 

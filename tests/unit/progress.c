@@ -28,14 +28,6 @@ static struct {
 	bool in_child;
 } scene;
 
-static struct rdm_stats stats_of(rdm_pool *pool)
-{
-	struct rdm_stats stats = { .size = sizeof(stats) };
-
-	T_CHECK(!rdm_pool_stats(pool, &stats));
-	return stats;
-}
-
 static int count(void *context, size_t done, size_t total)
 {
 	T_CHECK(context == &scene && total == total_bytes);
@@ -70,13 +62,13 @@ static void tells(void)
 
 	begin();
 	T_CHECK(!reserve(count));
-	T_CHECK(scene.last == total_bytes && stats_of(scene.pool).slab_bytes >= total_bytes);
+	T_CHECK(scene.last == total_bytes && t_stats(scene.pool).slab_bytes >= total_bytes);
 	calls = scene.calls;
 	T_CHECKF(calls > STEPS_AT_LEAST, "%u calls", calls);
 	/* Nothing is missing. */
 	T_CHECK(!reserve(count) && scene.calls == 1 && scene.last == total_bytes);
 	T_CHECK(!rdm_pool_trim(scene.pool, 0));
-	T_CHECK(!reserve(NULL) && stats_of(scene.pool).slab_bytes >= total_bytes);
+	T_CHECK(!reserve(NULL) && t_stats(scene.pool).slab_bytes >= total_bytes);
 	end();
 	/* It is too late to stop when all is there. */
 	begin();
@@ -91,7 +83,7 @@ static void stops(void)
 	for (scene.stop_at = 1; scene.stop_at < STEPS_AT_LEAST; scene.stop_at++) {
 		T_FAILS(reserve(count) == -1, ECANCELED);
 		T_CHECK(scene.calls == scene.stop_at);
-		T_CHECK(stats_of(scene.pool).slab_bytes == scene.last);
+		T_CHECK(t_stats(scene.pool).slab_bytes == scene.last);
 		T_CHECK(!rdm_pool_trim(scene.pool, 0));
 	}
 	end();
@@ -137,7 +129,7 @@ static int use_pool(void *context, size_t done, size_t total)
 	void *block = t_malloc(scene.pool, 100);
 
 	count(context, done, total);
-	T_CHECK(stats_of(scene.pool).slab_bytes == done || done == total);
+	T_CHECK(t_stats(scene.pool).slab_bytes == done || done == total);
 	T_CHECK(!rdm_pool_reserve(scene.pool, done));
 	rdm_free(block);
 	return 0;

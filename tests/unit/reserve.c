@@ -81,14 +81,6 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	return __real_pthread_create(thread, attr, start, arg);
 }
 
-static struct rdm_stats stats_of(rdm_pool *pool)
-{
-	struct rdm_stats stats = { .size = sizeof(stats) };
-
-	T_CHECK(!rdm_pool_stats(pool, &stats));
-	return stats;
-}
-
 static struct {
 	rdm_pool *pool;
 	pthread_t caller;
@@ -140,7 +132,7 @@ static void begin(unsigned backing, unsigned rails)
 /* So many slabs are there, on every rail, and fit for RDMA. */
 static void expect(size_t slabs)
 {
-	struct rdm_stats stats = stats_of(scene.pool);
+	struct rdm_stats stats = t_stats(scene.pool);
 
 	T_CHECKF(stats.slabs == slabs && stats.slab_bytes == slabs * T_SLAB, "%zu slabs, not %zu",
 		 stats.slabs, slabs);
@@ -170,8 +162,8 @@ static void whole(unsigned backing, unsigned rails)
 	begin(backing, rails);
 	T_CHECKF(!rdm_pool_reserve(scene.pool, large), "%s", strerror(errno));
 	expect(SLABS);
-	T_CHECK(stats_of(scene.pool).growths == SLABS);
-	T_CHECK(stats_of(scene.pool).registrations == SLABS * rails);
+	T_CHECK(t_stats(scene.pool).growths == SLABS);
+	T_CHECK(t_stats(scene.pool).registrations == SLABS * rails);
 	T_CHECK(threads + 1 >= rails && threads <= most_threads);
 	block = t_malloc(scene.pool, T_SLAB);
 	if (backing == RDM_BACKING_ANON)
@@ -327,7 +319,7 @@ static void registrations_fail(void)
 		failing->fail_reg = n;
 		T_FAILS(rdm_pool_reserve(scene.pool, large) == -1, ENOSPC);
 		T_CHECK(!failing->fail_reg);
-		made = stats_of(scene.pool).slabs;
+		made = t_stats(scene.pool).slabs;
 		T_CHECKF(made < n, "%zu slabs, and registration %u failed", made, n);
 		expect(made);
 		T_CHECK(!rdm_pool_trim(scene.pool, 0));
@@ -339,7 +331,7 @@ static void registrations_fail(void)
 	scene.rail[0]->fail_dereg = 1;
 	T_FAILS(rdm_pool_reserve(scene.pool, large) == -1, ENOSPC);
 	if (!scene.rail[0]->fail_dereg)
-		T_CHECK(stats_of(scene.pool).quarantined == T_SLAB);
+		T_CHECK(t_stats(scene.pool).quarantined == T_SLAB);
 	scene.rail[0]->fail_dereg = 0;
 	T_CHECK(!rdm_pool_trim(scene.pool, 0));
 	expect(0);
@@ -353,8 +345,8 @@ static int memory_fails(void *arg)
 	begin(RDM_BACKING_ANON, 2);
 	fail_populate = n;
 	T_FAILS(rdm_pool_reserve(scene.pool, large) == -1, ENOMEM);
-	T_CHECK(stats_of(scene.pool).slabs < SLABS && !fail_populate);
-	expect(stats_of(scene.pool).slabs);
+	T_CHECK(t_stats(scene.pool).slabs < SLABS && !fail_populate);
+	expect(t_stats(scene.pool).slabs);
 	memset(scene.last, 0, sizeof(scene.last));
 	T_CHECK(!rdm_pool_reserve(scene.pool, large));
 	end();
@@ -378,10 +370,10 @@ static void within_limit(void)
 	rdm_pool *pool = t_pool("limit", 0, 0, 2 * T_SLAB, large + T_SLAB);
 
 	T_CHECK(!rdm_pool_reserve(pool, large + T_SLAB));
-	T_CHECK(stats_of(pool).slab_bytes == large + T_SLAB);
-	T_CHECK(stats_of(pool).slabs == SLABS / 2 + 1);
+	T_CHECK(t_stats(pool).slab_bytes == large + T_SLAB);
+	T_CHECK(t_stats(pool).slabs == SLABS / 2 + 1);
 	T_FAILS(rdm_pool_reserve(pool, large + T_SLAB + 1) == -1, ENOMEM);
-	T_CHECK(stats_of(pool).slab_bytes == large + T_SLAB && !rdm_pool_destroy(pool));
+	T_CHECK(t_stats(pool).slab_bytes == large + T_SLAB && !rdm_pool_destroy(pool));
 }
 
 /* One slab, in which the threads share. */
@@ -389,7 +381,7 @@ static void one_slab(void)
 {
 	begin(RDM_BACKING_ANON, 1);
 	rdm_free(t_malloc(scene.pool, large));
-	T_CHECK(stats_of(scene.pool).slabs == 1 && scene.rail[0]->live == 1);
+	T_CHECK(t_stats(scene.pool).slabs == 1 && scene.rail[0]->live == 1);
 	T_CHECK(!t_audit(scene.pool));
 	end();
 }
@@ -401,8 +393,8 @@ static void exhausted(void)
 
 	begin(RDM_BACKING_HUGETLB, 1);
 	T_FAILS(rdm_pool_reserve(scene.pool, memory) == -1, ENOMEM);
-	T_CHECKF(stats_of(scene.pool).slabs >= SLABS, "%zu slabs", stats_of(scene.pool).slabs);
-	expect(stats_of(scene.pool).slabs);
+	T_CHECKF(t_stats(scene.pool).slabs >= SLABS, "%zu slabs", t_stats(scene.pool).slabs);
+	expect(t_stats(scene.pool).slabs);
 	end();
 }
 

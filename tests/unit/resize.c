@@ -40,14 +40,6 @@ static struct {
 
 static const size_t small = T_MIB, large = 4 * T_MIB, other_size = 5 * T_MIB;
 
-static struct rdm_stats stats_of(rdm_pool *pool)
-{
-	struct rdm_stats stats = { .size = sizeof(stats) };
-
-	T_CHECK(!rdm_pool_stats(pool, &stats));
-	return stats;
-}
-
 static int read_copy(void *arg)
 {
 	(void)arg;
@@ -79,7 +71,7 @@ static void take_the_rest(void)
 	scene.other = t_malloc(scene.pool, other_size);
 	T_CHECK(scene.other == scene.block + small);
 	t_pattern_fill(scene.other, other_size, 2);
-	stats = stats_of(scene.pool);
+	stats = t_stats(scene.pool);
 	T_CHECKF(stats.live_blocks == 2 && stats.live_bytes == small + other_size,
 		 "%zu blocks of %zu bytes are live", stats.live_blocks, stats.live_bytes);
 	fork_now();
@@ -140,7 +132,7 @@ static void classes(void)
 		t_pattern_fill(block, old, 3);
 	}
 	rdm_free_sized(block, old);
-	T_CHECK(!stats_of(pool).live_blocks && !rdm_pool_destroy(pool));
+	T_CHECK(!t_stats(pool).live_blocks && !rdm_pool_destroy(pool));
 	t_say("in place: %u shrunk, %u grown", shrunk, grown);
 	T_CHECK(shrunk && grown);
 }

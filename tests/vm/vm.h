@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_VM_H
-#define RDM_TEST_VM_H
+#ifndef TEST_VM_H
+#define TEST_VM_H
 
 /* What the VM tests share. They are root on a machine of their own. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TEST_TREE_H
-#define RDM_TEST_TREE_H
+#ifndef TEST_TREE_H
+#define TEST_TREE_H
 
 /* What this process has started, and what they have, as /proc shows it. */
 

@@ -66,8 +66,8 @@ static bool find_mount(const char *controller, bool old, char *root, char *where
 	return found;
 }
 
-bool rdm_each_cgroup(const char *controller, void (*each)(const char *directory, void *context),
-		     void *context)
+bool each_cgroup(const char *controller, void (*each)(const char *directory, void *context),
+		 void *context)
 {
 	char path[2048], root[2048], where[2048], directory[4096];
 	const char *below = path;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_TOOLS_CHECK_H
-#define RDM_TOOLS_CHECK_H
+#ifndef TOOLS_CHECK_H
+#define TOOLS_CHECK_H
 
 /*
  * The checks of the doctor. A check is one function that says one thing or more,
@@ -11,47 +11,47 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum rdm_severity {
-	RDM_IS_FINE,
-	RDM_IS_NOTE,    /* worth knowing; nothing need be done */
-	RDM_IS_WARNING, /* slow, scarce, or in the way of some programs */
-	RDM_IS_ERROR,   /* data is lost, or nothing can be registered */
+enum severity {
+	IS_FINE,
+	IS_NOTE,    /* worth knowing; nothing need be done */
+	IS_WARNING, /* slow, scarce, or in the way of some programs */
+	IS_ERROR,   /* data is lost, or nothing can be registered */
 };
 
-struct rdm_report;
+struct report;
 
 __attribute__((format(printf, 3, 4))) void
-rdm_found(struct rdm_report *report, enum rdm_severity severity, const char *format, ...);
+report_found(struct report *report, enum severity severity, const char *format, ...);
 /* A note that says so. */
-__attribute__((format(printf, 2, 3))) void rdm_untested(struct rdm_report *report,
-							const char *format, ...);
+__attribute__((format(printf, 2, 3))) void report_untested(struct report *report,
+							   const char *format, ...);
 
 /* These say what to do about the last that was found. */
-void rdm_advise(struct rdm_report *report, const char *advice);
-__attribute__((format(printf, 2, 3))) void rdm_command(struct rdm_report *report,
-						       const char *format, ...);
+void advise(struct report *report, const char *advice);
+__attribute__((format(printf, 2, 3))) void advise_command(struct report *report, const char *format,
+							  ...);
 /* setting: "vm.swappiness=1" */
-void rdm_command_sysctl(struct rdm_report *report, const char *setting);
-void rdm_command_write(struct rdm_report *report, const char *value, const char *path);
+void advise_sysctl(struct report *report, const char *setting);
+void advise_write(struct report *report, const char *value, const char *path);
 
-void rdm_check_kernel(struct rdm_report *report);
-void rdm_check_cow(struct rdm_report *report);
-void rdm_check_pinned_fork(struct rdm_report *report);
-void rdm_check_zero_page(struct rdm_report *report);
-void rdm_check_io_uring(struct rdm_report *report);
-void rdm_check_container(struct rdm_report *report);
-void rdm_check_libibverbs(struct rdm_report *report);
-void rdm_check_fork_variables(struct rdm_report *report);
-void rdm_check_devices(struct rdm_report *report);
-void rdm_check_memlock(struct rdm_report *report);
-void rdm_check_cgroup_memory(struct rdm_report *report);
-void rdm_check_cgroup_rdma(struct rdm_report *report);
-void rdm_check_max_map_count(struct rdm_report *report);
-void rdm_check_overcommit(struct rdm_report *report);
-void rdm_check_thp(struct rdm_report *report);
-void rdm_check_hugetlb(struct rdm_report *report);
-void rdm_check_shmem_thp(struct rdm_report *report);
-void rdm_check_ksm(struct rdm_report *report);
-void rdm_check_numa_balancing(struct rdm_report *report);
+void check_kernel(struct report *report);
+void check_cow(struct report *report);
+void check_pinned_fork(struct report *report);
+void check_zero_page(struct report *report);
+void check_io_uring(struct report *report);
+void check_container(struct report *report);
+void check_libibverbs(struct report *report);
+void check_fork_variables(struct report *report);
+void check_devices(struct report *report);
+void check_memlock(struct report *report);
+void check_cgroup_memory(struct report *report);
+void check_cgroup_rdma(struct report *report);
+void check_max_map_count(struct report *report);
+void check_overcommit(struct report *report);
+void check_thp(struct report *report);
+void check_hugetlb(struct report *report);
+void check_shmem_thp(struct report *report);
+void check_ksm(struct report *report);
+void check_numa_balancing(struct report *report);
 
 #endif

@@ -43,7 +43,7 @@ static bool can_be_asked(void)
 	return fd >= 0;
 }
 
-void rdm_check_libibverbs(struct rdm_report *report)
+void check_libibverbs(struct report *report)
 {
 	enum ibv_fork_status status;
 	int number;
@@ -54,41 +54,40 @@ void rdm_check_libibverbs(struct rdm_report *report)
 		ibv_free_device_list(list);
 	status = ibv_is_fork_initialized();
 	if (status == IBV_FORK_UNNEEDED) {
-		rdm_found(report, RDM_IS_FINE,
-			  "the kernel tells libibverbs that it copies on fork");
+		report_found(report, IS_FINE, "the kernel tells libibverbs that it copies on fork");
 	} else if (status == IBV_FORK_ENABLED) {
-		rdm_found(report, RDM_IS_FINE, "ibv_fork_init() is in force (%s)",
-			  fork_variable() ? fork_variable() : "by itself");
+		report_found(report, IS_FINE, "ibv_fork_init() is in force (%s)",
+			     fork_variable() ? fork_variable() : "by itself");
 	} else if (!can_be_asked()) {
-		rdm_untested(report, "no RDMA in the kernel to ask");
+		report_untested(report, "no RDMA in the kernel to ask");
 	} else if (probe_trait_is(PROBE_PINNED_FORK, "yes")) {
-		rdm_found(report, RDM_IS_NOTE,
-			  "the kernel copies pinned pages on fork, and does not tell libibverbs "
-			  "so: ibv_fork_init() is not needed");
+		report_found(report, IS_NOTE,
+			     "the kernel copies pinned pages on fork, and does not tell libibverbs "
+			     "so: ibv_fork_init() is not needed");
 	} else {
-		rdm_found(report, RDM_IS_WARNING,
-			  "libibverbs knows of no copy on fork: queues need ibv_fork_init()");
-		rdm_advise(report, "rails of rdmalloc call it; for other programs:");
-		rdm_command(report, "export RDMAV_FORK_SAFE=1");
+		report_found(report, IS_WARNING,
+			     "libibverbs knows of no copy on fork: queues need ibv_fork_init()");
+		advise(report, "rails of rdmalloc call it; for other programs:");
+		advise_command(report, "export RDMAV_FORK_SAFE=1");
 	}
 }
 
-static void refused_device(struct rdm_report *report, const char *name, int error)
+static void refused_device(struct report *report, const char *name, int error)
 {
 	bool no_driver = error == ENODEV;
 
-	rdm_found(report, RDM_IS_ERROR, "%s: libibverbs cannot open it: %s", name,
-		  no_driver ? "no driver for it is installed" : strerror(error));
-	rdm_advise(report, no_driver ? "install the drivers of rdma-core" :
-				       "whoever uses it must be able to open uverbs*");
+	report_found(report, IS_ERROR, "%s: libibverbs cannot open it: %s", name,
+		     no_driver ? "no driver for it is installed" : strerror(error));
+	advise(report, no_driver ? "install the drivers of rdma-core" :
+				   "whoever uses it must be able to open uverbs*");
 	if (no_driver)
-		rdm_command(report, "%sapt-get install ibverbs-providers",
-			    geteuid() ? "sudo " : "");
+		advise_command(report, "%sapt-get install ibverbs-providers",
+			       geteuid() ? "sudo " : "");
 	else
-		rdm_command(report, "ls -l /dev/infiniband");
+		advise_command(report, "ls -l /dev/infiniband");
 }
 
-static void show_attributes(struct rdm_report *report, const char *name, char *text, size_t size)
+static void show_attributes(struct report *report, const char *name, char *text, size_t size)
 {
 	struct ibv_device **list = ibv_get_device_list(NULL);
 	struct ibv_device_attr attributes = { .max_mr = 0 };
@@ -106,7 +105,7 @@ static void show_attributes(struct rdm_report *report, const char *name, char *t
 		refused_device(report, name, error);
 	else
 		snprintf(text, size, ", max_mr_size %s, %d regions",
-			 rdm_bytes(attributes.max_mr_size), attributes.max_mr);
+			 bytes_text(attributes.max_mr_size), attributes.max_mr);
 	if (context)
 		ibv_close_device(context);
 	if (list)
@@ -115,12 +114,12 @@ static void show_attributes(struct rdm_report *report, const char *name, char *t
 
 #else
 
-void rdm_check_libibverbs(struct rdm_report *report)
+void check_libibverbs(struct report *report)
 {
-	rdm_untested(report, "built without libibverbs");
+	report_untested(report, "built without libibverbs");
 }
 
-static void show_attributes(struct rdm_report *report, const char *name, char *text, size_t size)
+static void show_attributes(struct report *report, const char *name, char *text, size_t size)
 {
 	(void)report, (void)name;
 	snprintf(text, size, ", max_mr_size unknown (built without libibverbs)");
@@ -128,28 +127,28 @@ static void show_attributes(struct rdm_report *report, const char *name, char *t
 
 #endif
 
-void rdm_check_fork_variables(struct rdm_report *report)
+void check_fork_variables(struct report *report)
 {
 	const char *set = fork_variable();
 	bool huge = getenv("RDMAV_HUGEPAGES_SAFE");
 	const char *copies = probe_trait(PROBE_PINNED_FORK)->answer;
 
 	if (!set) {
-		rdm_found(report, huge ? RDM_IS_NOTE : RDM_IS_FINE,
-			  huge ? "RDMAV_HUGEPAGES_SAFE alone does nothing" :
-				 "RDMAV_FORK_SAFE and its like are not set");
+		report_found(report, huge ? IS_NOTE : IS_FINE,
+			     huge ? "RDMAV_HUGEPAGES_SAFE alone does nothing" :
+				    "RDMAV_FORK_SAFE and its like are not set");
 	} else if (!strcmp(copies, "yes")) {
-		rdm_found(report, RDM_IS_WARNING,
-			  "%s is set, and not needed here: children find holes where memory is "
-			  "registered",
-			  set);
-		rdm_advise(report, "unset it, unless fork() must not copy, for its time");
-		rdm_command(report, "unset RDMAV_FORK_SAFE IBV_FORK_SAFE RDMAV_HUGEPAGES_SAFE");
+		report_found(report, IS_WARNING,
+			     "%s is set, and not needed here: children find holes where memory is "
+			     "registered",
+			     set);
+		advise(report, "unset it, unless fork() must not copy, for its time");
+		advise_command(report, "unset RDMAV_FORK_SAFE IBV_FORK_SAFE RDMAV_HUGEPAGES_SAFE");
 	} else {
-		rdm_found(report, huge ? RDM_IS_FINE : RDM_IS_NOTE, "%s is set%s", set,
-			  huge ? ", and RDMAV_HUGEPAGES_SAFE" : ": not good for huge pages");
+		report_found(report, huge ? IS_FINE : IS_NOTE, "%s is set%s", set,
+			     huge ? ", and RDMAV_HUGEPAGES_SAFE" : ": not good for huge pages");
 		if (!huge)
-			rdm_command(report, "export RDMAV_HUGEPAGES_SAFE=1");
+			advise_command(report, "export RDMAV_HUGEPAGES_SAFE=1");
 	}
 }
 
@@ -158,7 +157,7 @@ static void read_attribute(char *text, size_t size, const char *device, const ch
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", device, name);
-	if (!rdm_read_line(text, size, path))
+	if (!file_line(text, size, path))
 		snprintf(text, size, "unknown");
 }
 
@@ -172,23 +171,23 @@ static bool read_state(char *text, size_t size, const char *port)
 	return !strcmp(text, "ACTIVE");
 }
 
-static void advise_port(struct rdm_report *report, const char *port, const char *layer)
+static void advise_port(struct report *report, const char *port, const char *layer)
 {
 	const char *sudo = geteuid() ? "sudo " : "";
 	char card[64];
 
 	if (!strcmp(layer, "InfiniBand")) {
-		rdm_advise(report, "see to the cable, and that there is a subnet manager");
-		rdm_command(report, "%ssystemctl start opensm", sudo);
+		advise(report, "see to the cable, and that there is a subnet manager");
+		advise_command(report, "%ssystemctl start opensm", sudo);
 		return;
 	}
-	rdm_advise(report, "see to the cable, and that the network card is up");
+	advise(report, "see to the cable, and that the network card is up");
 	read_attribute(card, sizeof(card), port, "gid_attrs/ndevs/0");
 	if (strcmp(card, "unknown") != 0)
-		rdm_command(report, "%sip link set %s up", sudo, card);
+		advise_command(report, "%sip link set %s up", sudo, card);
 }
 
-static void show_ports(struct rdm_report *report, const char *device)
+static void show_ports(struct report *report, const char *device)
 {
 	const char *name = strrchr(device, '/') + 1;
 	unsigned active = 0;
@@ -211,26 +210,26 @@ static void show_ports(struct rdm_report *report, const char *device)
 		read_attribute(layer, sizeof(layer), port, "link_layer");
 		read_attribute(rate, sizeof(rate), port, "rate");
 		/* Of two ports often one is used. */
-		rdm_found(report,
-			  up     ? RDM_IS_FINE :
-			  active ? RDM_IS_NOTE :
-				   RDM_IS_WARNING,
-			  "%s port %s: %s, %s, %s", name, strrchr(port, '/') + 1, state, layer,
-			  rate);
+		report_found(report,
+			     up     ? IS_FINE :
+			     active ? IS_NOTE :
+				      IS_WARNING,
+			     "%s port %s: %s, %s, %s", name, strrchr(port, '/') + 1, state, layer,
+			     rate);
 		if (!active)
 			advise_port(report, port, layer);
 	}
 	globfree(&ports);
 }
 
-static void show_device(struct rdm_report *report, const char *device)
+static void show_device(struct report *report, const char *device)
 {
 	const char *name = strrchr(device, '/') + 1;
 	char node[64], attributes[128] = "";
 
 	read_attribute(node, sizeof(node), device, "device/numa_node");
 	show_attributes(report, name, attributes, sizeof(attributes));
-	rdm_found(report, RDM_IS_FINE, "%s: NUMA node %s%s", name, node, attributes);
+	report_found(report, IS_FINE, "%s: NUMA node %s%s", name, node, attributes);
 	show_ports(report, device);
 }
 
@@ -244,7 +243,7 @@ static void some_card(char *card)
 		char path[128], state[32];
 
 		snprintf(path, sizeof(path), "/sys/class/net/%s/operstate", each->if_name);
-		if (strcmp(each->if_name, "lo") != 0 && rdm_read_line(state, sizeof(state), path) &&
+		if (strcmp(each->if_name, "lo") != 0 && file_line(state, sizeof(state), path) &&
 		    !strcmp(state, "up")) {
 			snprintf(card, IF_NAMESIZE, "%s", each->if_name);
 			break;
@@ -254,7 +253,7 @@ static void some_card(char *card)
 		if_freenameindex(cards);
 }
 
-void rdm_check_devices(struct rdm_report *report)
+void check_devices(struct report *report)
 {
 	char card[IF_NAMESIZE];
 	glob_t devices;
@@ -266,9 +265,9 @@ void rdm_check_devices(struct rdm_report *report)
 		return;
 	}
 	some_card(card);
-	rdm_found(report, RDM_IS_WARNING, "there is no RDMA device%s",
-		  is_device_there() ? "" : ", and no driver is loaded");
-	rdm_advise(report, "load its driver; to try without one, soft-RoCE:");
-	rdm_command(report, "%srdma link add rxe0 type rxe netdev %s", geteuid() ? "sudo " : "",
-		    card);
+	report_found(report, IS_WARNING, "there is no RDMA device%s",
+		     is_device_there() ? "" : ", and no driver is loaded");
+	advise(report, "load its driver; to try without one, soft-RoCE:");
+	advise_command(report, "%srdma link add rxe0 type rxe netdev %s", geteuid() ? "sudo " : "",
+		       card);
 }

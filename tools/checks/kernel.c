@@ -9,112 +9,111 @@
 #include "read.h"
 #include "traits.h"
 
-void rdm_check_kernel(struct rdm_report *report)
+void check_kernel(struct report *report)
 {
 	struct utsname name;
 
 	uname(&name);
-	rdm_found(report, RDM_IS_FINE, "%s %s, %s, pages of %s", name.sysname, name.release,
-		  name.machine, rdm_bytes((unsigned long long)sysconf(_SC_PAGESIZE)));
+	report_found(report, IS_FINE, "%s %s, %s, pages of %s", name.sysname, name.release,
+		     name.machine, bytes_text((unsigned long long)sysconf(_SC_PAGESIZE)));
 }
 
-void rdm_check_cow(struct rdm_report *report)
+void check_cow(struct report *report)
 {
 	const struct probe_trait *rule = probe_trait(PROBE_COW_RULE);
 
 	if (!strcmp(rule->answer, "exclusive")) {
-		rdm_found(report, RDM_IS_FINE,
-			  "exclusive pages stay (the rule from Linux 5.19 on)");
+		report_found(report, IS_FINE, "exclusive pages stay (the rule from Linux 5.19 on)");
 	} else if (!strcmp(rule->answer, "reference-count")) {
-		rdm_found(report, RDM_IS_WARNING,
-			  "references count (the rule of Linux 5.9 to 5.18): mprotect() of "
-			  "registered memory, there and back, loses data");
-		rdm_advise(report, "leave its protection alone, or take a kernel from 5.19 on");
+		report_found(report, IS_WARNING,
+			     "references count (the rule of Linux 5.9 to 5.18): mprotect() of "
+			     "registered memory, there and back, loses data");
+		advise(report, "leave its protection alone, or take a kernel from 5.19 on");
 	} else if (!strcmp(rule->answer, "map-count")) {
-		rdm_found(
-			report, RDM_IS_WARNING,
+		report_found(
+			report, IS_WARNING,
 			"mappings count (the rule up to Linux 5.8): what the parent writes beside "
 			"a child goes to another page");
-		rdm_advise(report, "run programs that fork with rdmalloc, or take a newer kernel");
-		rdm_command(report, "rdmalloc run PROGRAM");
+		advise(report, "run programs that fork with rdmalloc, or take a newer kernel");
+		advise_command(report, "rdmalloc run PROGRAM");
 	} else {
-		rdm_untested(report, "%s", rule->why);
+		report_untested(report, "%s", rule->why);
 	}
 }
 
-void rdm_check_pinned_fork(struct rdm_report *report)
+void check_pinned_fork(struct report *report)
 {
 	const struct probe_trait *copies = probe_trait(PROBE_PINNED_FORK);
 
 	if (!strcmp(copies->answer, "yes")) {
-		rdm_found(report, RDM_IS_FINE, "fork() copies pinned pages, which takes time");
+		report_found(report, IS_FINE, "fork() copies pinned pages, which takes time");
 	} else if (!strcmp(copies->answer, "no")) {
-		rdm_found(report, RDM_IS_ERROR,
-			  "fork() shares pinned pages: plain registered memory loses data");
-		rdm_advise(report, "give programs memory that is kept out of the fork");
-		rdm_command(report, "rdmalloc run PROGRAM");
+		report_found(report, IS_ERROR,
+			     "fork() shares pinned pages: plain registered memory loses data");
+		advise(report, "give programs memory that is kept out of the fork");
+		advise_command(report, "rdmalloc run PROGRAM");
 	} else {
-		rdm_untested(report, "%s", copies->why);
+		report_untested(report, "%s", copies->why);
 	}
 }
 
-void rdm_check_zero_page(struct rdm_report *report)
+void check_zero_page(struct report *report)
 {
 	const struct probe_trait *zeros = probe_trait(PROBE_ZERO_PAGE);
 
 	if (!strcmp(zeros->answer, "unknown"))
-		rdm_untested(report, "%s", zeros->why);
+		report_untested(report, "%s", zeros->why);
 	else
-		rdm_found(report, RDM_IS_FINE,
-			  !strcmp(zeros->answer, "yes") ?
-				  "a page that was only read is shared by all processes: write "
-				  "memory before it is pinned, as pools do" :
-				  "a page that was only read is the process's own");
+		report_found(report, IS_FINE,
+			     !strcmp(zeros->answer, "yes") ?
+				     "a page that was only read is shared by all processes: write "
+				     "memory before it is pinned, as pools do" :
+				     "a page that was only read is the process's own");
 }
 
-static void refused_io_uring(struct rdm_report *report, unsigned long long disabled)
+static void refused_io_uring(struct report *report, unsigned long long disabled)
 {
 	unsigned long long filter = 0;
 
 	if (disabled) {
-		rdm_found(report, RDM_IS_WARNING,
-			  "kernel.io_uring_disabled is %llu: no io_uring for %s", disabled,
-			  disabled == 1 ? "this user" : "anybody");
-		rdm_advise(report, "allow it, if programs are to register memory with it");
-		rdm_command_sysctl(report, "kernel.io_uring_disabled=0");
+		report_found(report, IS_WARNING,
+			     "kernel.io_uring_disabled is %llu: no io_uring for %s", disabled,
+			     disabled == 1 ? "this user" : "anybody");
+		advise(report, "allow it, if programs are to register memory with it");
+		advise_sysctl(report, "kernel.io_uring_disabled=0");
 		return;
 	}
-	rdm_read_field(&filter, "/proc/self/status", "Seccomp");
-	rdm_found(report, RDM_IS_WARNING, "io_uring is not permitted%s",
-		  filter ? ", by a seccomp filter" : "");
-	rdm_advise(report, "a container's profile must allow io_uring_setup");
+	file_field(&filter, "/proc/self/status", "Seccomp");
+	report_found(report, IS_WARNING, "io_uring is not permitted%s",
+		     filter ? ", by a seccomp filter" : "");
+	advise(report, "a container's profile must allow io_uring_setup");
 }
 
-void rdm_check_io_uring(struct rdm_report *report)
+void check_io_uring(struct report *report)
 {
 	const struct probe_trait *io_uring = probe_trait(PROBE_IO_URING);
 	unsigned long long disabled = 0;
 	int error = io_uring->error;
 
-	rdm_read_number(&disabled, "/proc/sys/kernel/io_uring_disabled");
+	file_number(&disabled, "/proc/sys/kernel/io_uring_disabled");
 	if (!strcmp(io_uring->answer, "unknown")) {
-		rdm_untested(report, "%s", io_uring->why);
+		report_untested(report, "%s", io_uring->why);
 	} else if (error == EPERM || error == EACCES) {
 		refused_io_uring(report, disabled);
 	} else if (error == ENOSYS) {
-		rdm_found(report, RDM_IS_NOTE, "this kernel, or a container's filter, has none");
+		report_found(report, IS_NOTE, "this kernel, or a container's filter, has none");
 	} else if (error == ENOMEM) {
-		rdm_found(report, RDM_IS_WARNING, "no memory: RLIMIT_MEMLOCK is too small");
-		rdm_advise(report, "see memlock");
+		report_found(report, IS_WARNING, "no memory: RLIMIT_MEMLOCK is too small");
+		advise(report, "see memlock");
 	} else if (error) {
-		rdm_found(report, RDM_IS_WARNING, "io_uring_setup: %s", strerror(error));
+		report_found(report, IS_WARNING, "io_uring_setup: %s", strerror(error));
 	} else if (disabled) {
-		rdm_found(report, RDM_IS_NOTE,
-			  "this user may, others may not: kernel.io_uring_disabled is %llu",
-			  disabled);
-		rdm_command_sysctl(report, "kernel.io_uring_disabled=0");
+		report_found(report, IS_NOTE,
+			     "this user may, others may not: kernel.io_uring_disabled is %llu",
+			     disabled);
+		advise_sysctl(report, "kernel.io_uring_disabled=0");
 	} else {
-		rdm_found(report, RDM_IS_FINE, "there is io_uring, and it is permitted");
+		report_found(report, IS_FINE, "there is io_uring, and it is permitted");
 	}
 }
 
@@ -133,7 +132,7 @@ static bool is_first(const char *kind, unsigned number)
 	return !strcmp(link, first);
 }
 
-void rdm_check_container(struct rdm_report *report)
+void check_container(struct report *report)
 {
 	static const char *const marks[] = { "/.dockerenv", "/run/.containerenv",
 					     "/run/systemd/container" };
@@ -145,11 +144,11 @@ void rdm_check_container(struct rdm_report *report)
 		if (!access(marks[i], F_OK))
 			mark = marks[i];
 	if (!mark && !own_users && !own_processes) {
-		rdm_found(report, RDM_IS_FINE, "this is none");
+		report_found(report, IS_FINE, "this is none");
 		return;
 	}
-	rdm_found(report, RDM_IS_NOTE, "this is one: %s%s%s", mark ? mark : "namespaces",
-		  own_users ? ", users of its own" : "",
-		  own_processes ? ", processes of its own" : "");
-	rdm_advise(report, "limits, devices, sysctl: change them on the host");
+	report_found(report, IS_NOTE, "this is one: %s%s%s", mark ? mark : "namespaces",
+		     own_users ? ", users of its own" : "",
+		     own_processes ? ", processes of its own" : "");
+	advise(report, "limits, devices, sysctl: change them on the host");
 }

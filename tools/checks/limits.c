@@ -23,7 +23,7 @@ static unsigned long long wanted_bytes(void)
 
 static const char *limit_text(rlim_t limit)
 {
-	return limit == RLIM_INFINITY ? "unlimited" : rdm_bytes(limit);
+	return limit == RLIM_INFINITY ? "unlimited" : bytes_text(limit);
 }
 
 /*
@@ -45,40 +45,41 @@ static bool is_exempt(const struct rlimit *limit)
 	return exempt;
 }
 
-static void advise_memlock(struct rdm_report *report, const struct rlimit *limit)
+static void advise_memlock(struct report *report, const struct rlimit *limit)
 {
 	if (limit->rlim_max >= wanted_bytes()) {
-		rdm_advise(report, "raise the soft limit before the program starts");
-		rdm_command(report, "ulimit -S -l $(ulimit -H -l)");
+		advise(report, "raise the soft limit before the program starts");
+		advise_command(report, "ulimit -S -l $(ulimit -H -l)");
 		return;
 	}
-	rdm_advise(report, "raise it, log in again (services: LimitMEMLOCK=)");
-	rdm_command(report, "echo '* - memlock unlimited' | %stee /etc/security/limits.d/rdma.conf",
-		    geteuid() ? "sudo " : "");
+	advise(report, "raise it, log in again (services: LimitMEMLOCK=)");
+	advise_command(report,
+		       "echo '* - memlock unlimited' | %stee /etc/security/limits.d/rdma.conf",
+		       geteuid() ? "sudo " : "");
 }
 
-void rdm_check_memlock(struct rdm_report *report)
+void check_memlock(struct report *report)
 {
 	size_t slab = rdm_conf()->slab_size;
-	enum rdm_severity severity = RDM_IS_FINE;
+	enum severity severity = IS_FINE;
 	struct rlimit limit;
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (is_exempt(&limit)) {
-		rdm_found(report, RDM_IS_FINE, "soft %s, hard %s; CAP_IPC_LOCK: no limit here",
-			  limit_text(limit.rlim_cur), limit_text(limit.rlim_max));
+		report_found(report, IS_FINE, "soft %s, hard %s; CAP_IPC_LOCK: no limit here",
+			     limit_text(limit.rlim_cur), limit_text(limit.rlim_max));
 		return;
 	}
 	if (limit.rlim_cur < slab)
-		severity = RDM_IS_ERROR;
+		severity = IS_ERROR;
 	else if (limit.rlim_cur < wanted_bytes())
-		severity = RDM_IS_WARNING;
-	rdm_found(report, severity, "soft %s, hard %s%s", limit_text(limit.rlim_cur),
-		  limit_text(limit.rlim_max),
-		  severity == RDM_IS_ERROR   ? ": too little for one slab" :
-		  severity == RDM_IS_WARNING ? ": little can be registered" :
-					       "");
-	if (severity != RDM_IS_FINE)
+		severity = IS_WARNING;
+	report_found(report, severity, "soft %s, hard %s%s", limit_text(limit.rlim_cur),
+		     limit_text(limit.rlim_max),
+		     severity == IS_ERROR   ? ": too little for one slab" :
+		     severity == IS_WARNING ? ": little can be registered" :
+					      "");
+	if (severity != IS_FINE)
 		advise_memlock(report, &limit);
 }
 
@@ -97,33 +98,33 @@ static void least_memory(const char *directory, void *context)
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
-		if (!rdm_read_number(&value, path) || value >= least->value)
+		if (!file_number(&value, path) || value >= least->value)
 			continue;
 		least->value = value;
 		memcpy(least->where, path, sizeof(path));
 	}
 }
 
-void rdm_check_cgroup_memory(struct rdm_report *report)
+void check_cgroup_memory(struct report *report)
 {
 	/* What is no limit in version 1 is a little less than this. */
 	struct least least = { .value = LLONG_MAX - (1 << 20) };
 
-	if (!rdm_each_cgroup("memory", least_memory, &least)) {
-		rdm_found(report, RDM_IS_FINE, "no cgroup of memory's can be seen");
+	if (!each_cgroup("memory", least_memory, &least)) {
+		report_found(report, IS_FINE, "no cgroup of memory's can be seen");
 		return;
 	}
 	if (!*least.where) {
-		rdm_found(report, RDM_IS_FINE, "no limit");
+		report_found(report, IS_FINE, "no limit");
 		return;
 	}
 	if (least.value >= wanted_bytes()) {
-		rdm_found(report, RDM_IS_FINE, "%s, pinned pages included", rdm_bytes(least.value));
+		report_found(report, IS_FINE, "%s, pinned pages included", bytes_text(least.value));
 		return;
 	}
-	rdm_found(report, RDM_IS_WARNING, "%s, pinned pages included", rdm_bytes(least.value));
-	rdm_advise(report, "raise the limit of the cgroup");
-	rdm_command_write(report, strstr(least.where, ".max") ? "max" : "-1", least.where);
+	report_found(report, IS_WARNING, "%s, pinned pages included", bytes_text(least.value));
+	advise(report, "raise the limit of the cgroup");
+	advise_write(report, strstr(least.where, ".max") ? "max" : "-1", least.where);
 }
 
 /* The lines of rdma.max are "rxe0 hca_handle=8 hca_object=max". */
@@ -150,22 +151,23 @@ static void least_objects(const char *directory, void *context)
 		fclose(file);
 }
 
-void rdm_check_cgroup_rdma(struct rdm_report *report)
+void check_cgroup_rdma(struct report *report)
 {
 	struct least least = { .value = LLONG_MAX };
 	char value[128];
 
-	if (!rdm_each_cgroup("rdma", least_objects, &least) || !*least.where) {
-		rdm_found(report, RDM_IS_FINE, "no limit");
+	if (!each_cgroup("rdma", least_objects, &least) || !*least.where) {
+		report_found(report, IS_FINE, "no limit");
 		return;
 	}
 	snprintf(value, sizeof(value), "%s hca_object=max", least.device);
-	rdm_found(report, least.value < OBJECTS_WANTED ? RDM_IS_WARNING : RDM_IS_FINE,
-		  "%s: %llu objects, of which each registration is one", least.device, least.value);
+	report_found(report, least.value < OBJECTS_WANTED ? IS_WARNING : IS_FINE,
+		     "%s: %llu objects, of which each registration is one", least.device,
+		     least.value);
 	if (least.value >= OBJECTS_WANTED)
 		return;
-	rdm_advise(report, "raise the limit of the cgroup");
-	rdm_command_write(report, value, least.where);
+	advise(report, "raise the limit of the cgroup");
+	advise_write(report, value, least.where);
 }
 
 static unsigned count_maps(void)
@@ -181,44 +183,44 @@ static unsigned count_maps(void)
 	return lines;
 }
 
-void rdm_check_max_map_count(struct rdm_report *report)
+void check_max_map_count(struct report *report)
 {
 	unsigned long long most;
 	unsigned own = count_maps();
 
-	if (!rdm_read_number(&most, "/proc/sys/vm/max_map_count")) {
-		rdm_untested(report, "vm.max_map_count cannot be read");
+	if (!file_number(&most, "/proc/sys/vm/max_map_count")) {
+		report_untested(report, "vm.max_map_count cannot be read");
 		return;
 	}
 	/* To mark a range in the midst of a mapping makes two more of it. */
-	rdm_found(report, most < MAPS_STANDARD ? RDM_IS_WARNING : RDM_IS_FINE,
-		  "%llu, this process has %u: %llu marked ranges fit", most, own,
-		  most > own ? (most - own) / 2 : 0);
+	report_found(report, most < MAPS_STANDARD ? IS_WARNING : IS_FINE,
+		     "%llu, this process has %u: %llu marked ranges fit", most, own,
+		     most > own ? (most - own) / 2 : 0);
 	if (most >= MAPS_STANDARD)
 		return;
-	rdm_advise(report, "raise it to the kernel's default at least");
-	rdm_command_sysctl(report, "vm.max_map_count=65530");
+	advise(report, "raise it to the kernel's default at least");
+	advise_sysctl(report, "vm.max_map_count=65530");
 }
 
-void rdm_check_overcommit(struct rdm_report *report)
+void check_overcommit(struct report *report)
 {
 	unsigned long long mode, limit = 0, used = 0;
 
-	if (!rdm_read_number(&mode, "/proc/sys/vm/overcommit_memory")) {
-		rdm_untested(report, "vm.overcommit_memory cannot be read");
+	if (!file_number(&mode, "/proc/sys/vm/overcommit_memory")) {
+		report_untested(report, "vm.overcommit_memory cannot be read");
 		return;
 	}
 	if (mode != 2) {
-		rdm_found(report, RDM_IS_FINE, "vm.overcommit_memory is %llu", mode);
+		report_found(report, IS_FINE, "vm.overcommit_memory is %llu", mode);
 		return;
 	}
-	rdm_read_field(&limit, "/proc/meminfo", "CommitLimit");
-	rdm_read_field(&used, "/proc/meminfo", "Committed_AS");
-	rdm_found(
-		report, RDM_IS_WARNING,
+	file_field(&limit, "/proc/meminfo", "CommitLimit");
+	file_field(&used, "/proc/meminfo", "Committed_AS");
+	report_found(
+		report, IS_WARNING,
 		"vm.overcommit_memory is 2: the reserve and children's copies are charged for, %s "
 		"are left",
-		rdm_bytes(limit > used ? (limit - used) << 10 : 0));
-	rdm_advise(report, "allow overcommit, or set a small reserve: RDMALLOC_CONF=reserve:4G");
-	rdm_command_sysctl(report, "vm.overcommit_memory=0");
+		bytes_text(limit > used ? (limit - used) << 10 : 0));
+	advise(report, "allow overcommit, or set a small reserve: RDMALLOC_CONF=reserve:4G");
+	advise_sysctl(report, "vm.overcommit_memory=0");
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool rdm_read_line(char *text, size_t size, const char *path)
+bool file_line(char *text, size_t size, const char *path)
 {
 	FILE *file = fopen(path, "re");
 	bool read = file && fgets(text, (int)size, file);
@@ -16,22 +16,22 @@ bool rdm_read_line(char *text, size_t size, const char *path)
 	return read;
 }
 
-bool rdm_read_number(unsigned long long *number, const char *path)
+bool file_number(unsigned long long *number, const char *path)
 {
 	char text[64], *end;
 
-	if (!rdm_read_line(text, sizeof(text), path))
+	if (!file_line(text, sizeof(text), path))
 		return false;
 	*number = strtoull(text, &end, 10);
 	return end > text;
 }
 
-bool rdm_read_choice(char *word, size_t size, const char *path)
+bool file_choice(char *word, size_t size, const char *path)
 {
 	char text[256];
 	char *open;
 
-	if (!rdm_read_line(text, sizeof(text), path))
+	if (!file_line(text, sizeof(text), path))
 		return false;
 	open = strchr(text, '[');
 	if (!open)
@@ -40,7 +40,7 @@ bool rdm_read_choice(char *word, size_t size, const char *path)
 	return true;
 }
 
-bool rdm_read_field(unsigned long long *number, const char *path, const char *name)
+bool file_field(unsigned long long *number, const char *path, const char *name)
 {
 	FILE *file = fopen(path, "re");
 	size_t length = strlen(name);
@@ -57,7 +57,7 @@ bool rdm_read_field(unsigned long long *number, const char *path, const char *na
 	return found;
 }
 
-const char *rdm_bytes(unsigned long long bytes)
+const char *bytes_text(unsigned long long bytes)
 {
 	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	static char texts[4][32];

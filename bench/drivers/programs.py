@@ -1,8 +1,6 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Time and memory of ordinary programs, plain and with the preloaded library."""
 
-import argparse
 import os
 import shlex
 import shutil
@@ -11,12 +9,11 @@ import subprocess
 import sys
 import tempfile
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.dont_write_bytecode = True
-sys.path.insert(0, HERE)
+from harness import machine
+from harness.common import environment, say
 
-from harness import machine  # noqa: E402
-
+TARGETS = ["bench/once"]
+EPILOG = "Prints Markdown: docs/bench/programs.md is one."
 GOAL_TIME = 1.03
 GOAL_RSS = 1.1
 UNITS = ["ms", "ms", "MiB"]
@@ -66,18 +63,14 @@ PROGRAMS = [
 ]
 
 
-def parse(arguments):
-    parser = argparse.ArgumentParser(prog="bench/programs", description=__doc__)
-    parser.add_argument("--build", default="build", help="the build directory [build]")
+def add_options(parser):
     parser.add_argument("--rounds", type=int, default=7, help="runs of each, in turn [7]")
     parser.add_argument("--conf", default="", help="RDMALLOC_CONF of the preloaded runs")
     parser.add_argument("--only", help="one program")
-    return parser.parse_args(arguments)
 
 
 def run_once(options, where, command, preload):
     """Seconds, those of a CPU, and MiB that were resident at most."""
-    env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "RDMALLOC_CONF")}
     start = "exec "
     if preload:
         start += "env LD_PRELOAD=%s " % shlex.quote(preload)
@@ -85,7 +78,7 @@ def run_once(options, where, command, preload):
             start += "RDMALLOC_CONF=%s " % shlex.quote(options.conf)
     once = os.path.realpath(os.path.join(options.build, "bench", "once"))
     result = subprocess.run([once, "sh", "-c", start + command + " >/dev/null"],
-                            cwd=where, env=env,
+                            cwd=where, env=environment(),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if result.returncode:
         sys.exit(command + ": " + result.stderr[-400:])
@@ -121,7 +114,7 @@ def document(options, rows):
         "<!-- SPDX-License-Identifier: BSD-2-Clause -->",
         "# Ordinary programs, preloaded",
         "",
-        "Printed by `bench/programs` on %s CPUs (%s%s), %s of memory, Linux %s," % (
+        "Printed by `bench/run programs` on %s CPUs (%s%s), %s of memory, Linux %s," % (
             where["cpus"], where["cpu"], ", a virtual machine" if where["virtual"] else "",
             where["memory"], where["kernel"]),
         "transparent huge pages: %s. Each value is the median of %d runs, of which plain and" % (
@@ -150,8 +143,7 @@ def document(options, rows):
     return "\n".join(lines)
 
 
-def main(arguments):
-    options = parse(arguments)
+def run(options):
     library = os.path.realpath(os.path.join(options.build, "lib/.libs/librdmalloc-preload.so"))
     if not os.path.exists(library):
         sys.exit("there is no " + library)
@@ -162,17 +154,13 @@ def main(arguments):
             if options.only and options.only != name:
                 continue
             if not shutil.which(command.split()[0]):
-                print("%s: not installed" % name, file=sys.stderr)
+                say("%s: not installed" % name)
                 continue
             plain, preloaded = measure(options, where, command, library)
             rows.append((name, plain, preloaded))
-            print("%s: time, CPU, RSS %s" % (
-                name, " ".join("%.3f" % (b / a) for a, b in zip(plain, preloaded))),
-                file=sys.stderr, flush=True)
+            say("%s: time, CPU, RSS %s" % (
+                name, " ".join("%.3f" % (b / a) for a, b in zip(plain, preloaded))))
     if not rows:
         sys.exit("nothing was measured")
     print(document(options, rows))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return 0

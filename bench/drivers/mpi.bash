@@ -1,40 +1,18 @@
-#!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# bench/run mpi, in the build's top directory: mpi.bash PAIRS [PROGRAM...]
 set -eu -o pipefail
 # Somebody's CDPATH would lead cd elsewhere, and make it print where.
 unset CDPATH
 here=$(cd "$(dirname "$0")" && pwd)
 
-usage() {
-	cat <<'END'
-Usage: bench/mpi [--pairs N] [--write] [PROGRAM...]
-
-In the build's top directory: the wall time of MPI programs of the distribution's
-packages (hpcc, scalapack, netpipe, numpy; default: all) with the library
-preloaded, as a ratio to the time without; the processors' time (user and system,
-of mpirun and all ranks) likewise. The two take turns, N times each (9), and change
-who goes first. Prints Markdown; --write puts it into docs/bench/mpi.md. The goal is
-a ratio of at most 1.02.
-END
-}
-
-pairs=9
-out=/dev/stdout
-while [ $# -gt 0 ]; do
-	case $1 in
-	--pairs) [ $# -ge 2 ] || { usage >&2; exit 2; }; pairs=$2; shift ;;
-	--write) out=$here/../docs/bench/mpi.md ;;
-	-h | --help) usage; exit 0 ;;
-	-*) usage >&2; exit 2 ;;
-	*) break ;;
-	esac
-	shift
-done
-export RDM_SRCDIR=${RDM_SRCDIR:-$here/..} RDM_BUILDDIR=${RDM_BUILDDIR:-$PWD}
+pairs=$1
+shift
+export RDM_SRCDIR=${RDM_SRCDIR:-$here/../..} RDM_BUILDDIR=${RDM_BUILDDIR:-$PWD}
 # shellcheck source=tests/preload/mpi.bash
-. "$here/../tests/preload/mpi.bash"
+. "$here/../../tests/preload/mpi.bash"
 # shellcheck source=tests/preload/programs.bash
-. "$here/../tests/preload/programs.bash"
+. "$here/../../tests/preload/programs.bash"
 [ -r "$mpi_library" ] || { echo "mpi: there is no $mpi_library" >&2; exit 2; }
 
 dir=$(mktemp -d)
@@ -88,7 +66,7 @@ print_table() {
 	cat <<-END
 		# MPI programs with the library preloaded
 
-		Written by \`bench/mpi --pairs $pairs\`: two ranks on $(nproc) processors, Linux
+		Written by \`bench/run mpi --pairs $pairs\`: two ranks on $(nproc) processors, Linux
 		$(uname -r | cut -d- -f1); the load average was $(cut -d ' ' -f 1 /proc/loadavg) at the start. A
 		ratio is the median of the pairs' ratios. Ranks that wait for a message do so
 		busily, so that their processors' time contains what others took of the machine.
@@ -111,5 +89,4 @@ print_table() {
 }
 
 cd "$dir"
-print_table "$@" >table
-cat table >"$out"
+print_table "$@"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "backing.h"
+#include "pagemap.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,13 +27,13 @@ struct mapping {
 	uint64_t start, end, present, huge, page;
 };
 
-struct rdm_backing_map {
+struct backing_map {
 	int pagemap; /* -1: there is no PAGEMAP_SCAN */
 	struct mapping *mappings;
 	size_t count, room;
 };
 
-static bool add_mapping(struct rdm_backing_map *map, const struct mapping *mapping)
+static bool add_mapping(struct backing_map *map, const struct mapping *mapping)
 {
 	if (map->count == map->room) {
 		size_t room = map->room ? 2 * map->room : 64;
@@ -48,7 +48,7 @@ static bool add_mapping(struct rdm_backing_map *map, const struct mapping *mappi
 	return true;
 }
 
-static void read_line(const char *line, struct rdm_backing_map *map)
+static void read_line(const char *line, struct backing_map *map)
 {
 	struct mapping fresh = { .page = 4096 };
 	struct mapping *last = map->count ? &map->mappings[map->count - 1] : NULL;
@@ -73,7 +73,7 @@ static void read_line(const char *line, struct rdm_backing_map *map)
 	}
 }
 
-static bool read_smaps(struct rdm_backing_map *map, pid_t pid)
+static bool read_smaps(struct backing_map *map, pid_t pid)
 {
 	char path[64];
 	char *line = NULL;
@@ -120,9 +120,9 @@ static bool scan(int pagemap, uint64_t start, uint64_t end, uint64_t categories,
 	return true;
 }
 
-struct rdm_backing_map *rdm_backing_open(pid_t pid)
+struct backing_map *backing_open(pid_t pid)
 {
-	struct rdm_backing_map *map = calloc(1, sizeof(*map));
+	struct backing_map *map = calloc(1, sizeof(*map));
 	uint64_t none;
 	char path[64];
 
@@ -141,7 +141,7 @@ struct rdm_backing_map *rdm_backing_open(pid_t pid)
 	return NULL;
 }
 
-void rdm_backing_close(struct rdm_backing_map *map)
+void backing_close(struct backing_map *map)
 {
 	if (!map)
 		return;
@@ -151,10 +151,10 @@ void rdm_backing_close(struct rdm_backing_map *map)
 	free(map);
 }
 
-static struct rdm_backing of_mapping(const struct mapping *mapping, uint64_t length)
+static struct backing of_mapping(const struct mapping *mapping, uint64_t length)
 {
 	uint64_t whole = mapping->end - mapping->start;
-	struct rdm_backing backing = { .known = true };
+	struct backing backing = { .known = true };
 
 	if (mapping->present == whole || mapping->present == 0)
 		backing.present = mapping->present ? length : 0;
@@ -167,9 +167,9 @@ static struct rdm_backing of_mapping(const struct mapping *mapping, uint64_t len
 	return backing;
 }
 
-struct rdm_backing rdm_backing_of(const struct rdm_backing_map *map, uint64_t base, uint64_t length)
+struct backing backing_measure(const struct backing_map *map, uint64_t base, uint64_t length)
 {
-	struct rdm_backing backing = { .known = false };
+	struct backing backing = { .known = false };
 
 	if (map && map->pagemap >= 0) {
 		backing.known =
@@ -184,7 +184,7 @@ struct rdm_backing rdm_backing_of(const struct rdm_backing_map *map, uint64_t ba
 	return backing;
 }
 
-void rdm_backing_print(const struct rdm_backing *backing, uint64_t page_bytes, char text[24])
+void backing_print(const struct backing *backing, uint64_t page_bytes, char text[24])
 {
 	if (!backing->known)
 		snprintf(text, 24, "?");

@@ -1,23 +1,9 @@
-#!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=bash
+# bench/run preload, in the build's top directory: preload.bash ROUNDS
 set -eu -o pipefail
 
-usage() {
-	cat <<'END'
-Usage: bench/preload/run [--rounds N]
-
-In the build's top directory: what malloc and fork cost under the preload, beside the same
-program without it. The two take turns; medians of N rounds (9). Prints Markdown.
-END
-}
-
-rounds=9
-case ${1:-} in
---rounds) rounds=$2 ;;
--h | --help) usage; exit 0 ;;
-'') ;;
-*) usage >&2; exit 2 ;;
-esac
+rounds=$1
 library=$PWD/lib/.libs/librdmalloc-preload.so
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -87,31 +73,31 @@ print_instructions() {
 print_forks() {
 	echo "| blocks | alone | preloaded | ratio |"
 	echo "|---|---:|---:|---:|"
-	turns bench/preload/fork 0 0 0
+	turns bench/preload/fork_cost 0 0 0
 	echo "| none | $plain us | $loaded us | $(ratio "$plain" "$loaded") |"
-	turns bench/preload/fork 1024 0 0
+	turns bench/preload/fork_cost 1024 0 0
 	echo "| 1 GiB live | $plain us | $loaded us | $(ratio "$plain" "$loaded") |"
 	local live=$plain
-	turns bench/preload/fork 1024 64 0
+	turns bench/preload/fork_cost 1024 64 0
 	local registered=$loaded
-	turns bench/preload/fork 1024 64 0 fill
+	turns bench/preload/fork_cost 1024 64 0 fill
 	echo "| 1 GiB live, 64 MiB of it registered | | $registered us | |"
 	echo "| populating and filling 64 MiB | $plain us | | |"
 	echo "| goal: 1 GiB alone + 1.3 x that | $(awk -v a="$live" -v b="$plain" \
 		'BEGIN { printf "%.0f", a + 1.3 * b }') us | | |"
-	turns bench/preload/fork 1024 64 960
+	turns bench/preload/fork_cost 1024 64 960
 	echo "| the same and 960 MiB registered and freed | | $loaded us | |"
-	alone=(bench/preload/fork 0 0 0)
-	RDMALLOC_CONF=preload_fork:hole turns bench/preload/fork 1024 0 0
+	alone=(bench/preload/fork_cost 0 0 0)
+	RDMALLOC_CONF=preload_fork:hole turns bench/preload/fork_cost 1024 0 0
 	echo "| 1 GiB live, policy hole; ratio to no blocks alone | $plain us | $loaded us | $(ratio "$plain" "$loaded") |"
-	field=2 RDMALLOC_CONF=preload_fork:hole turns bench/preload/fork 1024 0 0
+	field=2 RDMALLOC_CONF=preload_fork:hole turns bench/preload/fork_cost 1024 0 0
 	echo "| the same with _exit and waitpid | $plain us | $loaded us | $(ratio "$plain" "$loaded") |"
 }
 
 cat <<END
 # malloc and fork under the preload
 
-Written by \`bench/preload/run\`: medians of $rounds rounds, alone and preloaded in turns, Linux
+Written by \`bench/run preload\`: medians of $rounds rounds, alone and preloaded in turns, Linux
 $(uname -r | cut -d- -f1), $(nproc) processors; the load average was $(cut -d ' ' -f 1 /proc/loadavg) at the start.
 
 ## malloc and free, the first byte touched

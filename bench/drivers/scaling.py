@@ -1,31 +1,19 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Throughput of a core, by the number of threads, beside other allocators."""
 
-import argparse
-import glob
 import json
 import os
 import re
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.dont_write_bytecode = True
-sys.path.insert(0, HERE)
+from harness import callgrind, cases, machine, report, subjects, worker
+from harness.common import environment, say
 
-from harness import cases, machine, report, worker  # noqa: E402
-
-# Name, program, LD_PRELOAD.
-SUBJECTS = [
-    ("rdmalloc", "scaling-rdmalloc", ""),
-    ("jemalloc", "scaling-malloc", "libjemalloc.so.2"),
-    ("mimalloc", "scaling-malloc", "libmimalloc.so.2"),
-    ("tcmalloc", "scaling-malloc", "libtcmalloc_minimal.so.4"),
-]
+TARGETS = ["bench/subjects/rdmalloc", "bench/subjects/malloc"]
+SUBJECTS = ["rdmalloc", "jemalloc", "mimalloc", "tcmalloc"]
 WORKS = {
     "pair": "one block at a time",
     "batch": "1,024 mallocs (128 of 1 MiB), then as many frees",
@@ -38,31 +26,12 @@ TIMEOUT = 120
 WARM = 20000
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def parse(arguments):
-    parser = argparse.ArgumentParser(prog="bench/scaling-run", description=__doc__)
-    parser.add_argument("--build", default="build", help="the build directory [build]")
+def add_options(parser):
     parser.add_argument("--rounds", type=int, default=25, help="turns of each subject [25]")
     parser.add_argument("--slice", type=float, default=2, help="milliseconds of a turn [2]")
     parser.add_argument("--costs", action="store_true",
                         help="instead: instructions and locks of rdmalloc, by callgrind")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
-    return parser.parse_args(arguments)
-
-
-def start(options, program, preload):
-    env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "MALLOC_CONF")}
-    env.pop("RDMALLOC_CONF", None)
-    if preload:
-        env["LD_PRELOAD"] = preload
-    work = worker.Worker([os.path.join(options.build, "bench", program)], env, None, TIMEOUT)
-    if preload and preload not in work.maps():
-        work.close()
-        raise worker.Refused(preload + " is not installed")
-    return work
 
 
 def calibrate(work, slice_ns):
@@ -116,25 +85,17 @@ def calls(text, name):
 def dump(work, operations, out):
     """Instructions, locks and operations of a run."""
     done = int(work.ask("count %d" % operations, "counted"))
-    instructions = locks = 0
-    for name in glob.glob(out + "*"):
-        with open(name, encoding="utf-8") as text:
-            text = text.read()
-        instructions += sum(int(n) for n in re.findall(r"^totals: (\d+)", text, re.M))
-        locks += calls(text, "pthread_mutex_lock")
-        os.unlink(name)
-    return instructions, locks, done
+    texts = callgrind.take(out)
+    locks = sum(calls(text, "pthread_mutex_lock") for text in texts)
+    return callgrind.instructions(texts), locks, done
 
 
-def cost(options, work, size, conf):
+def cost(bench, work, size, conf):
     """Instructions and locks of a malloc and its free in the steady state of one thread."""
     with tempfile.TemporaryDirectory(prefix="rdmalloc-bench-") as directory:
         out = os.path.join(directory, "out")
-        command = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no",
-                   "--callgrind-out-file=" + out,
-                   os.path.join(options.build, "bench", "scaling-rdmalloc")]
-        env = {**os.environ, "RDMALLOC_CONF": conf}
-        under = worker.Worker(command, env, subprocess.DEVNULL, TIMEOUT)
+        command = callgrind.command(out, bench.command(subjects.named("rdmalloc")))
+        under = worker.Worker(command, environment(RDMALLOC_CONF=conf), subprocess.DEVNULL, TIMEOUT)
         try:
             under.set(cases.Case(work, size, 1, 0))
             # Stacks grow for a while.
@@ -146,14 +107,14 @@ def cost(options, work, size, conf):
     return [(much[i] - none[i]) / much[2] for i in (0, 1)]
 
 
-def print_costs(options):
+def print_costs(bench):
     if not shutil.which("valgrind"):
         say("valgrind is not installed")
         return 1
     body = []
     for work, conf in (("pair", ""), ("cross", ""), ("batch", ""), ("pair", "magazine:0")):
         for size in SIZES:
-            instructions, locks = cost(options, work, size, conf)
+            instructions, locks = cost(bench, work, size, conf)
             body.append([(work + " " + conf).strip(), cases.size_name(size),
                          "%.0f" % instructions, "%.4f" % locks,
                          "%.1f" % (1 / locks) if locks else "never"])
@@ -172,16 +133,11 @@ def table(found, work):
     return report.table(head, body)
 
 
-def main(arguments):
-    options = parse(arguments)
+def run(options):
+    bench = subjects.Bench(options.build, say, None)
     if options.costs:
-        return print_costs(options)
-    workers = {}
-    for name, program, preload in SUBJECTS:
-        try:
-            workers[name] = start(options, program, preload)
-        except (worker.Gone, worker.Refused) as error:
-            say("absent: %s: %s" % (name, error))
+        return print_costs(bench)
+    workers = {s.name: bench.start(s, TIMEOUT) for s in bench.find(SUBJECTS, TIMEOUT)}
     found = {}
     for work in WORKS:
         say(work)
@@ -203,10 +159,3 @@ def main(arguments):
     for work, about in WORKS.items():
         print("%s: %s\n\n%s" % (work, about, table(found, work)))
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Usage: fork LIVE REGISTERED FREED [fill]: MiB of blocks of 1 MiB that are written, that
+ * Usage: fork_cost LIVE REGISTERED FREED [fill]: MiB of blocks of 1 MiB that are written, that
  * are registered of these, and that are registered and freed. Prints microseconds: the median
  * time of fork() in the parent, and of fork, _exit and waitpid. fill: the time to populate
  * and fill as much fresh memory as is registered.

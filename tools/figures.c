@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "heap.h"
+#include "figures.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -10,31 +10,31 @@
 
 /* clang-format off */
 #define FIELD(name) offsetof(struct rdm_page_pool, name)
-const struct rdm_heap_figure rdm_heap_figures[] = {
-	{ "slabs", FIELD(slabs), RDM_GAUGE, "Slabs of the pool." },
-	{ "slab_bytes", FIELD(slab_bytes), RDM_GAUGE, "Bytes of its slabs." },
-	{ "carved_bytes", FIELD(carved_bytes), RDM_GAUGE, "Bytes that the arena has taken from slabs." },
-	{ "live_bytes", FIELD(live_bytes), RDM_GAUGE, "Bytes in live blocks." },
-	{ "live_blocks", FIELD(live_blocks), RDM_GAUGE, "Live blocks." },
-	{ "magazine_bytes", FIELD(magazine_bytes), RDM_GAUGE, "Bytes in free blocks that threads keep." },
-	{ "depot_bytes", FIELD(depot_bytes), RDM_GAUGE, "Bytes in free blocks that any thread can have." },
-	{ "pinned_bytes", FIELD(pinned_bytes), RDM_GAUGE, "Bytes that are registered." },
-	{ "quarantined_bytes", FIELD(quarantined), RDM_GAUGE, "Bytes that a rail refused to deregister." },
-	{ "slab_size", FIELD(slab_size), RDM_GAUGE, "Bytes of one slab." },
-	{ "limit_bytes", FIELD(limit), RDM_GAUGE, "Bytes of slabs at most; 0: no limit." },
-	{ "registrations", FIELD(registrations), RDM_COUNTER, "Calls of a registrar." },
-	{ "deregistrations", FIELD(deregistrations), RDM_COUNTER, "Calls that ended a registration." },
-	{ "growths", FIELD(growths), RDM_COUNTER, "Slabs made." },
-	{ "background_growths", FIELD(background_growths), RDM_COUNTER, "Slabs made by the background thread." },
-	{ "refills", FIELD(refills), RDM_COUNTER, "Times that a thread asked the depot for blocks." },
-	{ "refills_served", FIELD(refills_served), RDM_COUNTER, "Times that the depot had some." },
-	{ "audited_pages", FIELD(audit_pages), RDM_GAUGE, "Pages that the last audit looked at; 0: there was none." },
-	{ "audit_violations", FIELD(audit_violations), RDM_GAUGE, "Pages that the last audit found unfit." },
+const struct heap_figure heap_figures[] = {
+	{ "slabs", FIELD(slabs), GAUGE, "Slabs of the pool." },
+	{ "slab_bytes", FIELD(slab_bytes), GAUGE, "Bytes of its slabs." },
+	{ "carved_bytes", FIELD(carved_bytes), GAUGE, "Bytes that the arena has taken from slabs." },
+	{ "live_bytes", FIELD(live_bytes), GAUGE, "Bytes in live blocks." },
+	{ "live_blocks", FIELD(live_blocks), GAUGE, "Live blocks." },
+	{ "magazine_bytes", FIELD(magazine_bytes), GAUGE, "Bytes in free blocks that threads keep." },
+	{ "depot_bytes", FIELD(depot_bytes), GAUGE, "Bytes in free blocks that any thread can have." },
+	{ "pinned_bytes", FIELD(pinned_bytes), GAUGE, "Bytes that are registered." },
+	{ "quarantined_bytes", FIELD(quarantined), GAUGE, "Bytes that a rail refused to deregister." },
+	{ "slab_size", FIELD(slab_size), GAUGE, "Bytes of one slab." },
+	{ "limit_bytes", FIELD(limit), GAUGE, "Bytes of slabs at most; 0: no limit." },
+	{ "registrations", FIELD(registrations), COUNTER, "Calls of a registrar." },
+	{ "deregistrations", FIELD(deregistrations), COUNTER, "Calls that ended a registration." },
+	{ "growths", FIELD(growths), COUNTER, "Slabs made." },
+	{ "background_growths", FIELD(background_growths), COUNTER, "Slabs made by the background thread." },
+	{ "refills", FIELD(refills), COUNTER, "Times that a thread asked the depot for blocks." },
+	{ "refills_served", FIELD(refills_served), COUNTER, "Times that the depot had some." },
+	{ "audited_pages", FIELD(audit_pages), GAUGE, "Pages that the last audit looked at; 0: there was none." },
+	{ "audit_violations", FIELD(audit_violations), GAUGE, "Pages that the last audit found unfit." },
 };
 /* clang-format on */
-const size_t rdm_heap_figure_count = sizeof(rdm_heap_figures) / sizeof(rdm_heap_figures[0]);
+const size_t heap_figure_count = sizeof(heap_figures) / sizeof(heap_figures[0]);
 
-uint64_t rdm_heap_figure(const struct rdm_page_pool *pool, const struct rdm_heap_figure *figure)
+uint64_t heap_figure(const struct rdm_page_pool *pool, const struct heap_figure *figure)
 {
 	uint64_t value;
 
@@ -51,21 +51,20 @@ static json_t *pool_json(const struct rdm_page_pool *pool)
 		if (*pool->rail_names[i])
 			json_array_append_new(rails, json_string(pool->rail_names[i]));
 	value = json_pack("{s:s,s:s,s:s,s:s,s:i,s:b,s:o,s:f}", "name", pool->name, "backing",
-			  rdm_heap_backing(pool), "pages", rdm_heap_pages(pool), "fork",
-			  rdm_heap_policy(pool), "node", (int)pool->node, "inherited",
+			  heap_backing(pool), "pages", heap_pages(pool), "fork", heap_policy(pool),
+			  "node", (int)pool->node, "inherited",
 			  (pool->flags & RDM_PAGE_POOL_INHERITED) != 0, "rails", rails,
-			  "fragmentation", rdm_heap_fragmentation(pool));
-	for (size_t i = 0; i < rdm_heap_figure_count; i++)
-		json_object_set_new(
-			value, rdm_heap_figures[i].name,
-			json_integer((json_int_t)rdm_heap_figure(pool, &rdm_heap_figures[i])));
+			  "fragmentation", heap_fragmentation(pool));
+	for (size_t i = 0; i < heap_figure_count; i++)
+		json_object_set_new(value, heap_figures[i].name,
+				    json_integer((json_int_t)heap_figure(pool, &heap_figures[i])));
 	json_object_set_new(value, "audit_time",
 			    pool->audit_time_ns ? json_real((double)pool->audit_time_ns / 1e9) :
 						  json_null());
 	return value;
 }
 
-json_t *rdm_heap_json(const struct rdm_heap *heap)
+json_t *heap_json(const struct heap *heap)
 {
 	const struct rdm_page_header *header = heap->header;
 	json_t *pools = json_array();
@@ -83,30 +82,29 @@ json_t *rdm_heap_json(const struct rdm_heap *heap)
 		"slabs_left_out", (int)header->slabs_left_out, "pools", pools);
 }
 
-uint64_t rdm_heap_cached(const struct rdm_page_pool *pool)
+uint64_t heap_cached(const struct rdm_page_pool *pool)
 {
 	return pool->magazine_bytes + pool->depot_bytes;
 }
 
-uint64_t rdm_heap_stranded(const struct rdm_page_pool *pool)
+uint64_t heap_stranded(const struct rdm_page_pool *pool)
 {
-	uint64_t used = pool->live_bytes + rdm_heap_cached(pool);
+	uint64_t used = pool->live_bytes + heap_cached(pool);
 
 	return pool->carved_bytes > used ? pool->carved_bytes - used : 0;
 }
 
-double rdm_heap_fragmentation(const struct rdm_page_pool *pool)
+double heap_fragmentation(const struct rdm_page_pool *pool)
 {
-	return pool->carved_bytes ? (double)rdm_heap_stranded(pool) / (double)pool->carved_bytes :
-				    0;
+	return pool->carved_bytes ? (double)heap_stranded(pool) / (double)pool->carved_bytes : 0;
 }
 
-double rdm_heap_depot_hits(const struct rdm_page_pool *pool)
+double heap_depot_hits(const struct rdm_page_pool *pool)
 {
 	return pool->refills ? (double)pool->refills_served / (double)pool->refills : -1;
 }
 
-double rdm_heap_age(uint64_t time_ns)
+double heap_age(uint64_t time_ns)
 {
 	struct timespec now;
 	double age;
@@ -116,7 +114,7 @@ double rdm_heap_age(uint64_t time_ns)
 	return age > 0 ? age : 0;
 }
 
-const char *rdm_heap_policy(const struct rdm_page_pool *pool)
+const char *heap_policy(const struct rdm_page_pool *pool)
 {
 	if (pool->flags & RDM_PAGE_POOL_HERITABLE)
 		return "registered";
@@ -132,7 +130,7 @@ const char *rdm_heap_policy(const struct rdm_page_pool *pool)
 	}
 }
 
-const char *rdm_heap_backing(const struct rdm_page_pool *pool)
+const char *heap_backing(const struct rdm_page_pool *pool)
 {
 	if (pool->flags & RDM_PAGE_POOL_PLAIN)
 		return "plain";
@@ -148,14 +146,14 @@ const char *rdm_heap_backing(const struct rdm_page_pool *pool)
 	}
 }
 
-const char *rdm_heap_pages(const struct rdm_page_pool *pool)
+const char *heap_pages(const struct rdm_page_pool *pool)
 {
 	static const char *const words[] = { "?", "best", "base", "thp", "2M", "1G" };
 
 	return pool->pages < sizeof(words) / sizeof(words[0]) ? words[pool->pages] : "?";
 }
 
-void rdm_heap_rails(const struct rdm_page_pool *pool, char *text, size_t size)
+void heap_rails(const struct rdm_page_pool *pool, char *text, size_t size)
 {
 	size_t used = 0;
 
@@ -176,7 +174,7 @@ static void print_age(double seconds, char *text, size_t size)
 		snprintf(text, size, "%.0fh", seconds / 3600);
 }
 
-void rdm_heap_audit(const struct rdm_page_pool *pool, char *text, size_t size)
+void heap_audit(const struct rdm_page_pool *pool, char *text, size_t size)
 {
 	char age[16];
 
@@ -184,14 +182,14 @@ void rdm_heap_audit(const struct rdm_page_pool *pool, char *text, size_t size)
 		snprintf(text, size, "never");
 		return;
 	}
-	print_age(rdm_heap_age(pool->audit_time_ns), age, sizeof(age));
+	print_age(heap_age(pool->audit_time_ns), age, sizeof(age));
 	if (pool->audit_violations)
 		snprintf(text, size, "%lu BAD %s ago", (unsigned long)pool->audit_violations, age);
 	else
 		snprintf(text, size, "ok %s ago", age);
 }
 
-void rdm_heap_size(uint64_t bytes, char text[16])
+void heap_size(uint64_t bytes, char text[16])
 {
 	static const char units[] = " KMGTPE";
 	double value = (double)bytes;

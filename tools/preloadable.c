@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "preload.h"
+#include "preloadable.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static bool is_there(const char *path)
 	return !access(path, R_OK);
 }
 
-bool rdm_preload_find(char *path, size_t size)
+bool preload_find(char *path, size_t size)
 {
 	const char *given = getenv("RDMALLOC_PRELOAD");
 	char self[1024];
@@ -44,7 +44,7 @@ bool rdm_preload_find(char *path, size_t size)
 		if (is_there(path))
 			return true;
 	}
-	snprintf(path, size, "%s/" NAME, RDM_LIBDIR);
+	snprintf(path, size, "%s/" NAME, LIBDIR);
 	if (is_there(path))
 		return true;
 	fprintf(stderr,
@@ -65,19 +65,19 @@ static bool changes_privileges(const char *program)
 	       (info.st_mode & S_ISGID && info.st_gid != getegid());
 }
 
-static enum rdm_fit refuse(const char *program, const char *why)
+static enum fit refuse(const char *program, const char *why)
 {
 	fprintf(stderr, "rdmalloc: %s %s\n", program, why);
-	return RDM_FITS_NOT;
+	return FITS_NOT;
 }
 
 /* The program behind scripts. 0, or -1 with errno. */
-static int resolve(const char **program, struct rdm_program *elf)
+static int resolve(const char **program, struct program *elf)
 {
 	static char interpreter[sizeof(elf->interpreter)];
 
 	for (unsigned i = 0; i <= SCRIPTS; i++) {
-		if (rdm_program_read(*program, elf))
+		if (program_read(*program, elf))
 			return -1;
 		if (!elf->is_script)
 			return 0;
@@ -88,22 +88,22 @@ static int resolve(const char **program, struct rdm_program *elf)
 	return -1;
 }
 
-enum rdm_fit rdm_preload_fits(const char *program, const char *library)
+enum fit preload_fits(const char *program, const char *library)
 {
-	struct rdm_program own, its;
+	struct program own, its;
 	char text[512];
 
 	if (resolve(&program, &its))
 		/* What cannot be read may be run all the same. */
-		return errno == EACCES ? RDM_FITS : refuse(program, strerror(errno));
-	if (rdm_program_read(library, &own) || !own.is_elf)
+		return errno == EACCES ? FITS : refuse(program, strerror(errno));
+	if (program_read(library, &own) || !own.is_elf)
 		return refuse(library, "is no shared library: install rdmalloc again");
 	if (!its.is_elf)
-		return RDM_FITS;
+		return FITS;
 	if (its.class != own.class || its.machine != own.machine) {
 		snprintf(text, sizeof(text),
 			 "is a program for %s, and %s is for %s: build rdmalloc for it",
-			 rdm_machine_name(its.machine), library, rdm_machine_name(own.machine));
+			 machine_name(its.machine), library, machine_name(own.machine));
 		return refuse(program, text);
 	}
 	if (!its.is_dynamic)
@@ -115,7 +115,7 @@ enum rdm_fit rdm_preload_fits(const char *program, const char *library)
 	if (its.sanitizer) {
 		fprintf(stderr, "rdmalloc: %s has a malloc of %s's and runs without rdmalloc\n",
 			program, its.sanitizer);
-		return RDM_FITS_BESIDE;
+		return FITS_BESIDE;
 	}
-	return RDM_FITS;
+	return FITS;
 }

@@ -1,30 +1,25 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Resident memory by live memory, while a server's trace is played against each allocator."""
 
-import argparse
 import concurrent.futures
 import json
 import os
 import statistics
 import subprocess
-import sys
 
-HERE = os.path.dirname(os.path.realpath(__file__))
-sys.dont_write_bytecode = True
-sys.path.insert(0, HERE)
+from harness import machine, report
+from harness.common import environment, say
 
-from harness import machine, report  # noqa: E402
-
-# Name, LD_PRELOAD, arguments of bench/trace.
+TARGETS = ["bench/trace"]
+# Name, LD_PRELOAD, what bench/trace plays it against, and each how many seconds it trims; 0: never.
 SUBJECTS = [
-    ("rdmalloc", "", ["rdmalloc"]),
-    ("rdmalloc, trim each 10 s", "", ["--trim", "10", "rdmalloc"]),
-    ("rdmalloc, trim each second", "", ["--trim", "1", "rdmalloc"]),
-    ("jemalloc", "libjemalloc.so.2", ["malloc"]),
-    ("mimalloc", "libmimalloc.so.2", ["malloc"]),
-    ("tcmalloc", "libtcmalloc_minimal.so.4", ["malloc"]),
-    ("glibc", "", ["malloc"]),
+    ("rdmalloc", "", "rdmalloc", 0),
+    ("rdmalloc, trim each 10 s", "", "rdmalloc", 10),
+    ("rdmalloc, trim each second", "", "rdmalloc", 1),
+    ("jemalloc", "libjemalloc.so.2", "malloc", 0),
+    ("mimalloc", "libmimalloc.so.2", "malloc", 0),
+    ("tcmalloc", "libtcmalloc_minimal.so.4", "malloc", 0),
+    ("glibc", "", "malloc", 0),
 ]
 PEER = "jemalloc"
 GOAL = 1.05
@@ -43,23 +38,11 @@ pace instead, all subjects at once.
 """
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def parse(arguments):
-    parser = argparse.ArgumentParser(
-        prog="bench/trace-run",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--build", default="build", help="the build directory [build]")
+def add_options(parser):
     parser.add_argument("--seconds", type=int, default=600, help="length of the trace [600]")
     parser.add_argument("--seed", type=int, default=1, help="of the trace [1]")
     parser.add_argument("--real-time", action="store_true", help="at its own pace")
     parser.add_argument("--json", action="store_true", help="samples and results as JSON")
-    return parser.parse_args(arguments)
 
 
 def absent(preload):
@@ -75,15 +58,13 @@ def absent(preload):
     return preload + " is not installed" if done.stderr else None
 
 
-def play(options, preload, arguments):
+def play(options, preload, allocator, trim):
     """The trace's samples by column, and what the player says at its end."""
-    command = [os.path.join(options.build, "bench", "trace")]
-    command += ["--seconds", str(options.seconds), "--seed", str(options.seed)]
-    command += ["--real-time"] if options.real_time else []
-    env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "MALLOC_CONF")}
-    if preload:
-        env["LD_PRELOAD"] = preload
-    done = subprocess.run(command + arguments, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    command = [os.path.join(options.build, "bench", "trace"), allocator]
+    command += [str(number) for number in (options.seed, options.seconds, trim)]
+    command += ["real"] if options.real_time else []
+    env = environment(**({"LD_PRELOAD": preload} if preload else {}))
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
     lines = [line.split() for line in done.stdout.splitlines()]
     columns = next(line[1:] for line in lines if line[0] == "columns")
     rows = [[int(word) for word in line[1:]] for line in lines if line[0] == "second"]
@@ -154,15 +135,14 @@ def verdicts(results):
     return text
 
 
-def main(arguments):
-    options = parse(arguments)
+def run(options):
     todo = []
-    for name, preload, subject in SUBJECTS:
+    for name, preload, *subject in SUBJECTS:
         why = absent(preload)
         if why:
             say("absent: %s: %s" % (name, why))
         else:
-            todo.append((name, preload, subject))
+            todo.append((name, preload, *subject))
     workers = len(todo) if options.real_time else 1
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         played = list(pool.map(lambda entry: play(options, *entry[1:]), todo))
@@ -177,10 +157,3 @@ def main(arguments):
     print(tables(results))
     print(verdicts(results), end="")
     return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
