@@ -19,11 +19,11 @@ LIB_SOURCES = \
 	lib/pool/growth.h \
 	lib/pool/picture.c \
 	lib/pool/picture.h \
+	lib/pool/picture_layout.h \
 	lib/pool/pool.c \
 	lib/pool/pool.h \
 	lib/pool/publish.c \
 	lib/pool/publish.h \
-	lib/pool/publish_layout.h \
 	lib/pool/regions.c \
 	lib/pool/stats.c \
 	lib/pool/stats.h \

@@ -67,7 +67,7 @@ check_PROGRAMS = \
 	tests/magazine/membarrier \
 	tests/magazine/wait \
 	tests/property/carve \
-	tests/property/shadow
+	tests/property/ledger
 dist_check_SCRIPTS = tests/load/symbols.sh tests/ablation/run
 if HAVE_URING
 check_PROGRAMS += \
@@ -96,8 +96,8 @@ tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
 tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)
-tests_property_shadow_SOURCES = \
-	tests/property/shadow.c tests/property/shadow.h tests/property/model.c
+tests_property_ledger_SOURCES = \
+	tests/property/ledger.c tests/property/ledger.h tests/property/model.c
 
 # The backing is the end of the program's name, see backing.h.
 tests_fork_policy_anon_SOURCES = tests/fork/policy.c tests/fork/backing.h

@@ -9,7 +9,7 @@
 #include "rdmalloc.h"
 
 /* clang-format off */
-#define FIELD(name) offsetof(struct rdm_page_pool, name)
+#define FIELD(name) offsetof(struct rdm_picture_pool, name)
 const struct heap_figure heap_figures[] = {
 	{ "slabs", FIELD(slabs), GAUGE, "Slabs of the pool." },
 	{ "slab_bytes", FIELD(slab_bytes), GAUGE, "Bytes of its slabs." },
@@ -34,7 +34,7 @@ const struct heap_figure heap_figures[] = {
 /* clang-format on */
 const size_t heap_figure_count = sizeof(heap_figures) / sizeof(heap_figures[0]);
 
-uint64_t heap_figure(const struct rdm_page_pool *pool, const struct heap_figure *figure)
+uint64_t heap_figure(const struct rdm_picture_pool *pool, const struct heap_figure *figure)
 {
 	uint64_t value;
 
@@ -42,18 +42,18 @@ uint64_t heap_figure(const struct rdm_page_pool *pool, const struct heap_figure 
 	return value;
 }
 
-static json_t *pool_json(const struct rdm_page_pool *pool)
+static json_t *pool_json(const struct rdm_picture_pool *pool)
 {
 	json_t *rails = json_array();
 	json_t *value;
 
-	for (unsigned i = 0; i < RDM_PAGE_RAILS; i++)
+	for (unsigned i = 0; i < RDM_PICTURE_RAILS; i++)
 		if (*pool->rail_names[i])
 			json_array_append_new(rails, json_string(pool->rail_names[i]));
 	value = json_pack("{s:s,s:s,s:s,s:s,s:i,s:b,s:o,s:f}", "name", pool->name, "backing",
 			  heap_backing(pool), "pages", heap_pages(pool), "fork", heap_policy(pool),
 			  "node", (int)pool->node, "inherited",
-			  (pool->flags & RDM_PAGE_POOL_INHERITED) != 0, "rails", rails,
+			  (pool->flags & RDM_PICTURE_POOL_INHERITED) != 0, "rails", rails,
 			  "fragmentation", heap_fragmentation(pool));
 	for (size_t i = 0; i < heap_figure_count; i++)
 		json_object_set_new(value, heap_figures[i].name,
@@ -66,7 +66,7 @@ static json_t *pool_json(const struct rdm_page_pool *pool)
 
 json_t *heap_json(const struct heap *heap)
 {
-	const struct rdm_page_header *header = heap->header;
+	const struct rdm_picture_header *header = heap->header;
 	json_t *pools = json_array();
 
 	for (uint32_t i = 0; i < header->pools; i++)
@@ -74,7 +74,7 @@ json_t *heap_json(const struct heap *heap)
 	return json_pack(
 		"{s:i,s:s,s:I,s:s,s:b,s:f,s:f,s:f,s:I,s:I,s:I,s:i,s:i,s:o}", "pid", (int)heap->pid,
 		"program", heap->program, "uid", (json_int_t)heap->user, "version", header->library,
-		"preload", (header->flags & RDM_PAGE_PRELOAD) != 0, "time",
+		"preload", (header->flags & RDM_PICTURE_PRELOAD) != 0, "time",
 		(double)header->time_ns / 1e9, "interval", (double)header->interval_ns / 1e9,
 		"took", (double)header->took_ns / 1e9, "forks", (json_int_t)header->forks,
 		"last_fork_ns", (json_int_t)header->last_fork_ns, "reserve_bytes",
@@ -82,24 +82,24 @@ json_t *heap_json(const struct heap *heap)
 		"slabs_left_out", (int)header->slabs_left_out, "pools", pools);
 }
 
-uint64_t heap_cached(const struct rdm_page_pool *pool)
+uint64_t heap_cached(const struct rdm_picture_pool *pool)
 {
 	return pool->magazine_bytes + pool->depot_bytes;
 }
 
-uint64_t heap_stranded(const struct rdm_page_pool *pool)
+uint64_t heap_stranded(const struct rdm_picture_pool *pool)
 {
 	uint64_t used = pool->live_bytes + heap_cached(pool);
 
 	return pool->carved_bytes > used ? pool->carved_bytes - used : 0;
 }
 
-double heap_fragmentation(const struct rdm_page_pool *pool)
+double heap_fragmentation(const struct rdm_picture_pool *pool)
 {
 	return pool->carved_bytes ? (double)heap_stranded(pool) / (double)pool->carved_bytes : 0;
 }
 
-double heap_depot_hits(const struct rdm_page_pool *pool)
+double heap_depot_hits(const struct rdm_picture_pool *pool)
 {
 	return pool->refills ? (double)pool->refills_served / (double)pool->refills : -1;
 }
@@ -114,9 +114,9 @@ double heap_age(uint64_t time_ns)
 	return age > 0 ? age : 0;
 }
 
-const char *heap_policy(const struct rdm_page_pool *pool)
+const char *heap_policy(const struct rdm_picture_pool *pool)
 {
-	if (pool->flags & RDM_PAGE_POOL_HERITABLE)
+	if (pool->flags & RDM_PICTURE_POOL_HERITABLE)
 		return "registered";
 	switch (pool->fork) {
 	case RDM_FORK_HOLE:
@@ -130,9 +130,9 @@ const char *heap_policy(const struct rdm_page_pool *pool)
 	}
 }
 
-const char *heap_backing(const struct rdm_page_pool *pool)
+const char *heap_backing(const struct rdm_picture_pool *pool)
 {
-	if (pool->flags & RDM_PAGE_POOL_PLAIN)
+	if (pool->flags & RDM_PICTURE_POOL_PLAIN)
 		return "plain";
 	switch (pool->backing) {
 	case RDM_BACKING_ANON:
@@ -146,19 +146,19 @@ const char *heap_backing(const struct rdm_page_pool *pool)
 	}
 }
 
-const char *heap_pages(const struct rdm_page_pool *pool)
+const char *heap_pages(const struct rdm_picture_pool *pool)
 {
 	static const char *const words[] = { "?", "best", "base", "thp", "2M", "1G" };
 
 	return pool->pages < sizeof(words) / sizeof(words[0]) ? words[pool->pages] : "?";
 }
 
-void heap_rails(const struct rdm_page_pool *pool, char *text, size_t size)
+void heap_rails(const struct rdm_picture_pool *pool, char *text, size_t size)
 {
 	size_t used = 0;
 
 	snprintf(text, size, "-");
-	for (unsigned i = 0; i < RDM_PAGE_RAILS && used < size; i++)
+	for (unsigned i = 0; i < RDM_PICTURE_RAILS && used < size; i++)
 		if (*pool->rail_names[i])
 			used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "",
 						 pool->rail_names[i]);
@@ -174,7 +174,7 @@ static void print_age(double seconds, char *text, size_t size)
 		snprintf(text, size, "%.0fh", seconds / 3600);
 }
 
-void heap_audit(const struct rdm_page_pool *pool, char *text, size_t size)
+void heap_audit(const struct rdm_picture_pool *pool, char *text, size_t size)
 {
 	char age[16];
 

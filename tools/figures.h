@@ -24,29 +24,29 @@ struct heap_figure {
 };
 extern const struct heap_figure heap_figures[];
 extern const size_t heap_figure_count;
-uint64_t heap_figure(const struct rdm_page_pool *pool, const struct heap_figure *figure);
+uint64_t heap_figure(const struct rdm_picture_pool *pool, const struct heap_figure *figure);
 
 /* A process, its pools, and all figures of each. */
 json_t *heap_json(const struct heap *heap);
 
 /* Bytes of free blocks that threads and the depot keep; and of what the arena keeps besides. */
-uint64_t heap_cached(const struct rdm_page_pool *pool);
-uint64_t heap_stranded(const struct rdm_page_pool *pool);
+uint64_t heap_cached(const struct rdm_picture_pool *pool);
+uint64_t heap_stranded(const struct rdm_picture_pool *pool);
 /* Of what is carved, the share that is neither live nor cached; 0 to 1. */
-double heap_fragmentation(const struct rdm_page_pool *pool);
+double heap_fragmentation(const struct rdm_picture_pool *pool);
 /* Of the refills of magazines, the share that the depot answered; -1: there were none. */
-double heap_depot_hits(const struct rdm_page_pool *pool);
-/* Seconds since a time of the snapshot. */
+double heap_depot_hits(const struct rdm_picture_pool *pool);
+/* Seconds since a time of the picture. */
 double heap_age(uint64_t time_ns);
 
 /* "hole"; "?" when there is no such word. */
-const char *heap_policy(const struct rdm_page_pool *pool);
-const char *heap_backing(const struct rdm_page_pool *pool);
-const char *heap_pages(const struct rdm_page_pool *pool);
+const char *heap_policy(const struct rdm_picture_pool *pool);
+const char *heap_backing(const struct rdm_picture_pool *pool);
+const char *heap_pages(const struct rdm_picture_pool *pool);
 /* "mlx5_0 io_uring", or "-". */
-void heap_rails(const struct rdm_page_pool *pool, char *text, size_t size);
+void heap_rails(const struct rdm_picture_pool *pool, char *text, size_t size);
 /* "ok 12s ago", "3 BAD 12s ago" or "never". */
-void heap_audit(const struct rdm_page_pool *pool, char *text, size_t size);
+void heap_audit(const struct rdm_picture_pool *pool, char *text, size_t size);
 /* "12.3M", six characters at most. */
 void heap_size(uint64_t bytes, char text[16]);
 

@@ -138,7 +138,7 @@ static void print_memlock(const struct facts *facts)
 
 static void print_published(const struct heap *heap)
 {
-	const struct rdm_page_header *header = heap->header;
+	const struct rdm_picture_header *header = heap->header;
 	uint64_t slabs = 0, live = 0;
 	char all[16], used[16], reserve[16];
 

@@ -45,8 +45,8 @@ static const struct command command = {
 	.statuses = statuses,
 };
 
-struct map_part map_part(const struct heap *heap, const struct rdm_page_slab *slab, unsigned column,
-			 unsigned columns)
+struct map_part map_part(const struct heap *heap, const struct rdm_picture_slab *slab,
+			 unsigned column, unsigned columns)
 {
 	uint64_t cells = slab->length >> heap->header->cell_shift;
 	uint64_t first = cells * column / columns, last = cells * (column + 1) / columns;
@@ -100,7 +100,7 @@ static void print_part(const struct map_part *part, bool quarantined)
 		print_coloured(stdout, COLOUR_PLAIN, ".");
 }
 
-static void print_slab(const struct heap *heap, const struct rdm_page_slab *slab,
+static void print_slab(const struct heap *heap, const struct rdm_picture_slab *slab,
 		       const struct backing_map *backing, unsigned width)
 {
 	struct backing behind = backing_measure(backing, slab->base, slab->length);
@@ -120,7 +120,7 @@ static void print_slab(const struct heap *heap, const struct rdm_page_slab *slab
 static void print_pool(const struct heap *heap, uint32_t index, const struct backing_map *backing,
 		       unsigned width)
 {
-	const struct rdm_page_pool *pool = &heap->pools[index];
+	const struct rdm_picture_pool *pool = &heap->pools[index];
 	char slabs[16], live[16], cached[16], pinned[16];
 
 	heap_size(pool->slab_bytes, slabs);
@@ -163,7 +163,7 @@ static void print_text(const struct heap *heap, const struct backing_map *backin
 		printf("\n%u more slabs are left out\n", heap->header->slabs_left_out);
 }
 
-static json_t *slab_json(const struct heap *heap, const struct rdm_page_slab *slab,
+static json_t *slab_json(const struct heap *heap, const struct rdm_picture_slab *slab,
 			 const struct backing_map *backing)
 {
 	struct backing behind = backing_measure(backing, slab->base, slab->length);

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* How the kernel shows a memfd. */
-#define LINK "/memfd:" RDM_PAGE_NAME " (deleted)"
+#define LINK "/memfd:" RDM_PICTURE_NAME " (deleted)"
 /* While it is being written, for some microseconds unless its process was stopped. */
 #define TRIES 200
 #define TRY_NS 1000000L
@@ -158,22 +158,23 @@ static bool read_all(int fd, void *to, size_t bytes, size_t from)
 	return true;
 }
 
-static enum heap_error check_header(struct heap *heap, const struct rdm_page_header *header,
+static enum heap_error check_header(struct heap *heap, const struct rdm_picture_header *header,
 				    size_t bytes)
 {
 	int pid = (int)heap->pid;
 
-	if (bytes < offsetof(struct rdm_page_header, flags) || header->magic != RDM_PAGE_MAGIC)
+	if (bytes < offsetof(struct rdm_picture_header, flags) ||
+	    header->magic != RDM_PICTURE_MAGIC)
 		return fail(heap, HEAP_CUT,
 			    "the statistics page of process %d is cut short or none: it has %zu "
 			    "bytes",
 			    pid, bytes);
-	if (header->version != RDM_PAGE_VERSION)
+	if (header->version != RDM_PICTURE_VERSION)
 		return fail(
 			heap, HEAP_VERSION,
 			"the statistics page of process %d has layout version %u, and this "
 			"rdmalloc reads version %u: use the rdmalloc that came with its library",
-			pid, header->version, RDM_PAGE_VERSION);
+			pid, header->version, RDM_PICTURE_VERSION);
 	if (bytes < sizeof(*header) || header->bytes > bytes)
 		return fail(heap, HEAP_CUT,
 			    "the statistics page of process %d is cut short: it has %zu bytes of "
@@ -184,21 +185,21 @@ static enum heap_error check_header(struct heap *heap, const struct rdm_page_hea
 }
 
 /* Whether what the header counts is what there is. */
-static bool adds_up(const struct rdm_page_header *header)
+static bool adds_up(const struct rdm_picture_header *header)
 {
-	return header->pools <= RDM_PAGE_POOLS && header->slabs <= RDM_PAGE_SLABS &&
-	       header->cells <= RDM_PAGE_CELLS && header->cell_shift >= 16 &&
+	return header->pools <= RDM_PICTURE_POOLS && header->slabs <= RDM_PICTURE_SLABS &&
+	       header->cells <= RDM_PICTURE_CELLS && header->cell_shift >= 16 &&
 	       header->cell_shift <= 21 &&
-	       header->bytes == sizeof(*header) + header->pools * sizeof(struct rdm_page_pool) +
-					header->slabs * sizeof(struct rdm_page_slab) +
-					header->cells * sizeof(struct rdm_page_cell);
+	       header->bytes == sizeof(*header) + header->pools * sizeof(struct rdm_picture_pool) +
+					header->slabs * sizeof(struct rdm_picture_slab) +
+					header->cells * sizeof(struct rdm_picture_cell);
 }
 
-/* One whole snapshot, or NULL: it has changed meanwhile. */
-static struct rdm_page_header *copy_snapshot(int fd, const struct rdm_page_header *header)
+/* One whole picture, or NULL: it has changed meanwhile. */
+static struct rdm_picture_header *copy_picture(int fd, const struct rdm_picture_header *header)
 {
-	struct rdm_page_header *copy = malloc(header->bytes);
-	struct rdm_page_header after;
+	struct rdm_picture_header *copy = malloc(header->bytes);
+	struct rdm_picture_header after;
 
 	if (!copy)
 		return NULL;
@@ -212,7 +213,7 @@ static struct rdm_page_header *copy_snapshot(int fd, const struct rdm_page_heade
 	return NULL;
 }
 
-static enum heap_error check_owner(struct heap *heap, const struct rdm_page_header *header,
+static enum heap_error check_owner(struct heap *heap, const struct rdm_picture_header *header,
 				   const struct identity *identity)
 {
 	if (header->pid != identity->own_pid)
@@ -232,7 +233,7 @@ static enum heap_error read_page(struct heap *heap, int fd, size_t bytes,
 				 const struct identity *identity)
 {
 	for (unsigned i = 0; i < TRIES; i++) {
-		struct rdm_page_header header = { 0 };
+		struct rdm_picture_header header = { 0 };
 		const struct timespec moment = { .tv_nsec = TRY_NS };
 		enum heap_error error;
 
@@ -252,7 +253,7 @@ static enum heap_error read_page(struct heap *heap, int fd, size_t bytes,
 					    "the statistics page of process %d is damaged: its "
 					    "numbers do not add up",
 					    (int)heap->pid);
-			heap->header = copy_snapshot(fd, &header);
+			heap->header = copy_picture(fd, &header);
 			if (heap->header)
 				return HEAP_READ;
 		}
@@ -267,7 +268,7 @@ static enum heap_error read_page(struct heap *heap, int fd, size_t bytes,
 /* Of a program that has both libraries, the one that it is linked with counts. */
 static bool is_better(const struct heap *found, const struct heap *heap)
 {
-	return !heap->header || !(found->header->flags & RDM_PAGE_PRELOAD);
+	return !heap->header || !(found->header->flags & RDM_PICTURE_PRELOAD);
 }
 
 /* A page that is fine; else what is wrong with one, rather than that there is none. */
@@ -318,12 +319,12 @@ static enum heap_error search(struct heap *heap, DIR *dir, const struct identity
 
 static void end_texts(struct heap *heap)
 {
-	struct rdm_page_pool *pools = (struct rdm_page_pool *)(heap->header + 1);
+	struct rdm_picture_pool *pools = (struct rdm_picture_pool *)(heap->header + 1);
 
 	clean(heap->header->library, sizeof(heap->header->library));
 	for (uint32_t i = 0; i < heap->header->pools; i++) {
 		clean(pools[i].name, sizeof(pools[i].name));
-		for (unsigned r = 0; r < RDM_PAGE_RAILS; r++)
+		for (unsigned r = 0; r < RDM_PICTURE_RAILS; r++)
 			clean(pools[i].rail_names[r], sizeof(pools[i].rail_names[r]));
 	}
 }
@@ -331,14 +332,14 @@ static void end_texts(struct heap *heap)
 /* Leaves out slabs that are none. */
 static void arrange(struct heap *heap)
 {
-	struct rdm_page_header *header = heap->header;
-	struct rdm_page_slab *slabs;
+	struct rdm_picture_header *header = heap->header;
+	struct rdm_picture_slab *slabs;
 	uint32_t kept = 0;
 
-	heap->pools = (const struct rdm_page_pool *)(header + 1);
-	slabs = (struct rdm_page_slab *)(uintptr_t)(heap->pools + header->pools);
+	heap->pools = (const struct rdm_picture_pool *)(header + 1);
+	slabs = (struct rdm_picture_slab *)(uintptr_t)(heap->pools + header->pools);
 	heap->slabs = slabs;
-	heap->cells = (const struct rdm_page_cell *)(slabs + header->slabs);
+	heap->cells = (const struct rdm_picture_cell *)(slabs + header->slabs);
 	for (uint32_t i = 0; i < header->slabs; i++) {
 		uint64_t cells = slabs[i].length >> header->cell_shift;
 

@@ -3,7 +3,7 @@
 #define TOOLS_PUBLISHED_H
 
 /*
- * What other processes publish with RDMALLOC_CONF=publish:true, see lib/pool/publish_layout.h. Nothing in
+ * What other processes publish with RDMALLOC_CONF=publish:true, see lib/pool/picture_layout.h. Nothing in
  * there is believed: counts and indices are checked, texts are ended.
  */
 
@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "pool/publish_layout.h"
+#include "pool/picture_layout.h"
 
 enum heap_error {
 	HEAP_READ = 0,
@@ -25,15 +25,15 @@ enum heap_error {
 	HEAP_BUSY,     /* always being written */
 };
 
-/* A snapshot of a process. */
+/* A picture of a process. */
 struct heap {
 	pid_t pid;
 	uid_t user;
 	char program[64];
-	struct rdm_page_header *header; /* and all the rest */
-	const struct rdm_page_pool *pools;
-	const struct rdm_page_slab *slabs;
-	const struct rdm_page_cell *cells;
+	struct rdm_picture_header *header; /* and all the rest */
+	const struct rdm_picture_pool *pools;
+	const struct rdm_picture_slab *slabs;
+	const struct rdm_picture_cell *cells;
 	char problem[256]; /* when there is an error: a line for people */
 };
 

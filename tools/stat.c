@@ -44,7 +44,7 @@ static void print_size(const char *what, uint64_t bytes, const char *more)
 	printf("  %-12s %8s  %s\n", what, size, more);
 }
 
-static void print_pool(const struct rdm_page_pool *pool)
+static void print_pool(const struct rdm_picture_pool *pool)
 {
 	char rails[256], text[512];
 
@@ -53,7 +53,7 @@ static void print_pool(const struct rdm_page_pool *pool)
 	print_coloured(stdout, COLOUR_BOLD, "pool %s", pool->name);
 	printf(": %s, pages %s, fork %s, rails %s%s\n", heap_backing(pool), heap_pages(pool),
 	       heap_policy(pool), rails,
-	       pool->flags & RDM_PAGE_POOL_INHERITED ? ", inherited" : "");
+	       pool->flags & RDM_PICTURE_POOL_INHERITED ? ", inherited" : "");
 	snprintf(text, sizeof(text),
 		 "%" PRIu64 " of them, %" PRIu64 " made so far, %" PRIu64 " ahead", pool->slabs,
 		 pool->growths, pool->background_growths);
@@ -79,14 +79,14 @@ static void print_pool(const struct rdm_page_pool *pool)
 
 static void print_text(const struct heap *heap)
 {
-	const struct rdm_page_header *header = heap->header;
+	const struct rdm_picture_header *header = heap->header;
 	const struct passwd *user = getpwuid(heap->user);
 	char reserve[16];
 
 	heap_size(header->reserve_bytes, reserve);
 	print_coloured(stdout, COLOUR_BOLD, "process %d, %s", (int)heap->pid, heap->program);
 	printf(" (%s): rdmalloc %s%s, %.1f s ago\n", user ? user->pw_name : "?", header->library,
-	       header->flags & RDM_PAGE_PRELOAD ? " by preload" : "", heap_age(header->time_ns));
+	       header->flags & RDM_PICTURE_PRELOAD ? " by preload" : "", heap_age(header->time_ns));
 	printf("  %u pools, reserve %s, forks %" PRIu64, header->pools, reserve, header->forks);
 	if (header->forks)
 		printf(", the last one cost %" PRIu64 " us here", header->last_fork_ns / 1000);
@@ -146,7 +146,7 @@ static void print_of_pools(const struct heap *heap, const struct heap_figure *fi
 
 static void print_prometheus(const struct heap *heap)
 {
-	const struct rdm_page_header *header = heap->header;
+	const struct rdm_picture_header *header = heap->header;
 
 	print_of_process(heap, "snapshot_timestamp_seconds", GAUGE,
 			 "When these figures were taken.", (double)header->time_ns / 1e9);

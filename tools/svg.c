@@ -67,7 +67,7 @@ static void put_text(struct svg *svg, const char *text)
 
 static int height_of(const struct svg *svg)
 {
-	const struct rdm_page_header *header = svg->heap->header;
+	const struct rdm_picture_header *header = svg->heap->header;
 
 	return HEAD + (int)header->pools * (POOL_HEAD + 14) + (int)header->slabs * svg->row +
 	       (header->slabs_left_out ? ROW : 0) + MARGIN;
@@ -131,7 +131,7 @@ static void put_legend(struct svg *svg, int y)
 
 static void put_head(struct svg *svg)
 {
-	const struct rdm_page_header *header = svg->heap->header;
+	const struct rdm_picture_header *header = svg->heap->header;
 	time_t seconds = (time_t)(header->time_ns / 1000000000);
 	struct tm when;
 	char text[64] = "";
@@ -149,7 +149,7 @@ static void put_head(struct svg *svg)
 }
 
 /* One bar of all that a pool has. */
-static void put_bar(struct svg *svg, const struct rdm_page_pool *pool, int y)
+static void put_bar(struct svg *svg, const struct rdm_picture_pool *pool, int y)
 {
 	double live = (double)pool->live_bytes, all = (double)pool->slab_bytes;
 	double cached = (double)(heap_cached(pool) + heap_stranded(pool));
@@ -162,7 +162,7 @@ static void put_bar(struct svg *svg, const struct rdm_page_pool *pool, int y)
 	put_rect(svg, "cached", MARGIN + width * live / all, y, width * cached / all, BAR);
 }
 
-static void put_pool_head(struct svg *svg, const struct rdm_page_pool *pool)
+static void put_pool_head(struct svg *svg, const struct rdm_picture_pool *pool)
 {
 	char slabs[16], live[16], cached[16], pinned[16], rails[256];
 
@@ -207,7 +207,7 @@ static void put_badge(struct svg *svg, const struct backing *backing)
 	    text);
 }
 
-static void put_tip(struct svg *svg, const struct rdm_page_slab *slab, unsigned column,
+static void put_tip(struct svg *svg, const struct rdm_picture_slab *slab, unsigned column,
 		    unsigned columns, const struct map_part *part)
 {
 	char at[16], live[16], cached[16], free_text[16];
@@ -222,7 +222,7 @@ static void put_tip(struct svg *svg, const struct rdm_page_slab *slab, unsigned 
 }
 
 /* From below: live, cached, free. */
-static void put_part(struct svg *svg, const struct rdm_page_slab *slab, unsigned column,
+static void put_part(struct svg *svg, const struct rdm_picture_slab *slab, unsigned column,
 		     unsigned columns, double x, double width)
 {
 	struct map_part part = map_part(svg->heap, slab, column, columns);
@@ -241,7 +241,7 @@ static void put_part(struct svg *svg, const struct rdm_page_slab *slab, unsigned
 	put(svg, "</g>\n");
 }
 
-static void put_slab(struct svg *svg, const struct rdm_page_slab *slab)
+static void put_slab(struct svg *svg, const struct rdm_picture_slab *slab)
 {
 	struct backing backing = backing_measure(svg->backing, slab->base, slab->length);
 	uint64_t cells = slab->length >> svg->heap->header->cell_shift;
@@ -267,7 +267,7 @@ static void put_slab(struct svg *svg, const struct rdm_page_slab *slab)
 
 static void put_all(struct svg *svg)
 {
-	const struct rdm_page_header *header = svg->heap->header;
+	const struct rdm_picture_header *header = svg->heap->header;
 
 	put(svg,
 	    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"

@@ -24,7 +24,7 @@ struct column {
 
 struct pool_row {
 	const struct watched *watched;
-	const struct rdm_page_pool *pool;
+	const struct rdm_picture_pool *pool;
 	uint32_t index;
 };
 
@@ -33,7 +33,7 @@ struct sums table_sum(const struct heap *heap)
 	struct sums sums = { 0 };
 
 	for (uint32_t i = 0; heap->header && i < heap->header->pools; i++) {
-		const struct rdm_page_pool *pool = &heap->pools[i];
+		const struct rdm_picture_pool *pool = &heap->pools[i];
 
 		sums.slabs += pool->slabs;
 		sums.slab_bytes += pool->slab_bytes;
@@ -152,7 +152,7 @@ static void process_reserve(const void *row, char *cell)
 static void process_version(const void *row, char *cell)
 {
 	snprintf(cell, CELL_BYTES, "%s%s", HEADER(row)->library,
-		 HEADER(row)->flags & RDM_PAGE_PRELOAD ? " preload" : "");
+		 HEADER(row)->flags & RDM_PICTURE_PRELOAD ? " preload" : "");
 }
 
 static void process_bar(const void *row, char *cell)
@@ -185,7 +185,7 @@ static const struct column process_columns[] = {
 static void pool_name(const void *row, char *cell)
 {
 	snprintf(cell, CELL_BYTES, "%s%s", POOL(row)->name,
-		 POOL(row)->flags & RDM_PAGE_POOL_INHERITED ? " (inherited)" : "");
+		 POOL(row)->flags & RDM_PICTURE_POOL_INHERITED ? " (inherited)" : "");
 }
 
 static void pool_slabs(const void *row, char *cell)
@@ -392,7 +392,7 @@ struct pool_order {
 	enum sort_order order;
 };
 
-static uint64_t pool_rank(const struct rdm_page_pool *pool, enum sort_order order)
+static uint64_t pool_rank(const struct rdm_picture_pool *pool, enum sort_order order)
 {
 	switch (order) {
 	case SORT_LIVE:
@@ -412,7 +412,7 @@ static int compare_pools(const void *a, const void *b, void *arg)
 {
 	const struct pool_order *this = arg;
 	uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-	const struct rdm_page_pool *pools = this->heap->pools;
+	const struct rdm_picture_pool *pools = this->heap->pools;
 	uint64_t of_left = pool_rank(&pools[left], this->order);
 	uint64_t of_right = pool_rank(&pools[right], this->order);
 	int names = this->order == SORT_NAME ? strcmp(pools[left].name, pools[right].name) : 0;
@@ -423,7 +423,7 @@ static int compare_pools(const void *a, const void *b, void *arg)
 }
 
 void table_sort_pools(const struct heap *heap, enum sort_order order,
-		      uint32_t indices[RDM_PAGE_POOLS])
+		      uint32_t indices[RDM_PICTURE_POOLS])
 {
 	struct pool_order this = { heap, order };
 

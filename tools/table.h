@@ -39,6 +39,6 @@ void table_pool(const struct watched *watched, uint32_t pool, char *line, unsign
 void table_sort(struct watched *watched, size_t count, enum sort_order order);
 /* The pools' indices in that order. */
 void table_sort_pools(const struct heap *heap, enum sort_order order,
-		      uint32_t indices[RDM_PAGE_POOLS]);
+		      uint32_t indices[RDM_PICTURE_POOLS]);
 
 #endif

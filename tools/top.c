@@ -118,11 +118,11 @@ static pid_t *same_again(const struct view *view, size_t *count)
 static void look_at(struct watched *watched, pid_t pid, struct view *view)
 {
 	struct watched last = take_last(view, pid);
-	const struct rdm_page_header *header;
+	const struct rdm_picture_header *header;
 
 	watched->status = heap_read(&watched->now, pid);
 	header = watched->now.header;
-	/* The same snapshot once more says nothing of rates. */
+	/* The same picture once more says nothing of rates. */
 	if (header && last.now.header && header->time_ns == last.now.header->time_ns) {
 		watched->before = last.before;
 		heap_free(&last.now);
@@ -173,7 +173,7 @@ static struct watched *find_chosen(const struct view *view)
 
 static void print_pools(const struct watched *watched, enum sort_order sort, unsigned width)
 {
-	uint32_t order[RDM_PAGE_POOLS];
+	uint32_t order[RDM_PICTURE_POOLS];
 	char line[LINE_BYTES];
 
 	printf("\n%s, process %d\n", watched->now.program, (int)watched->now.pid);
@@ -309,7 +309,7 @@ static void draw_processes(const struct view *view, int rows)
 
 static void draw_pool(const struct watched *watched, uint32_t pool, int y)
 {
-	const struct rdm_page_pool *this = &watched->now.pools[pool];
+	const struct rdm_picture_pool *this = &watched->now.pools[pool];
 	char line[LINE_BYTES];
 	attr_t attributes = 0;
 
@@ -321,7 +321,7 @@ static void draw_pool(const struct watched *watched, uint32_t pool, int y)
 
 static void draw_pools(struct view *view, const struct watched *watched, int y)
 {
-	uint32_t order[RDM_PAGE_POOLS];
+	uint32_t order[RDM_PICTURE_POOLS];
 	char line[LINE_BYTES];
 	size_t pools = watched->now.header->pools;
 	size_t rows = LINES - y - 4 > 0 ? (size_t)(LINES - y - 4) : 0;

@@ -16,7 +16,7 @@
 #include "plain/inherit.h"
 #include "plain/pages.h"
 #include "plain/pins.h"
-#include "pool/publish_layout.h"
+#include "pool/picture_layout.h"
 #include "sync/quiesce.h"
 
 /* Addresses cost nothing, and one slab of them is one system call. */
@@ -74,7 +74,7 @@ static const struct rdm_slab_ops heritable_ops = {
 	.postfork_parent = rdm_inherit_postfork_parent,
 	.postfork_child = rdm_inherit_postfork_child,
 	.outlives_fork = true,
-	.picture_flags = RDM_PAGE_POOL_PLAIN | RDM_PAGE_POOL_HERITABLE,
+	.picture_flags = RDM_PICTURE_POOL_PLAIN | RDM_PICTURE_POOL_HERITABLE,
 };
 
 /* As of any pool, but what nobody has touched is not copied. */
@@ -85,7 +85,7 @@ static const struct rdm_slab_ops closed_ops = {
 	.copy = rdm_inherit_copy_all,
 	.postfork_parent = rdm_snapshot_postfork_parent,
 	.postfork_child = rdm_snapshot_postfork_child,
-	.picture_flags = RDM_PAGE_POOL_PLAIN,
+	.picture_flags = RDM_PICTURE_POOL_PLAIN,
 };
 
 static const struct rdm_fork_guest pins_handlers = {

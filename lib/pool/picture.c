@@ -20,8 +20,8 @@
 /* A cell is in one slab, and counts to 65,535. */
 #define CELL_SHIFT_MAX RDM_GRANULE_SHIFT
 
-_Static_assert(RDM_PAGE_RAILS == RDM_RAILS_MAX, "the page has room for all rails");
-_Static_assert(RDM_POOL_NAME_BYTES <= sizeof(((struct rdm_page_pool *)0)->name), "names fit");
+_Static_assert(RDM_PICTURE_RAILS == RDM_RAILS_MAX, "the page has room for all rails");
+_Static_assert(RDM_POOL_NAME_BYTES <= sizeof(((struct rdm_picture_pool *)0)->name), "names fit");
 
 /* As long as fork() and others have to wait for it at a time, if no slab takes longer. */
 #define WAIT_NS UINT64_C(1000000)
@@ -29,7 +29,7 @@ _Static_assert(RDM_POOL_NAME_BYTES <= sizeof(((struct rdm_page_pool *)0)->name),
 /* A slab on its way into the picture. */
 struct drawing {
 	const struct rdm_slab *slab;
-	struct rdm_page_cell *cells; /* NULL: there is no room for them */
+	struct rdm_picture_cell *cells; /* NULL: there is no room for them */
 	unsigned shift;
 	const char *next; /* the first block that is not drawn yet may be here */
 	size_t live_bytes, live_blocks;
@@ -61,7 +61,7 @@ static unsigned choose_shift(void)
 	rdm_quiesce_enter("statistics");
 	bytes = bytes_in_all();
 	rdm_quiesce_leave(0);
-	while (shift < CELL_SHIFT_MAX && bytes >> shift > RDM_PAGE_CELLS / 2)
+	while (shift < CELL_SHIFT_MAX && bytes >> shift > RDM_PICTURE_CELLS / 2)
 		shift++;
 	return shift;
 }
@@ -128,27 +128,27 @@ static void draw_cells(struct drawing *drawing, struct rdm_slab_set *set)
 }
 
 /* NULL: there is no room for it, or for its cells. */
-static struct rdm_page_slab *add_slab(struct rdm_picture *picture, size_t length)
+static struct rdm_picture_slab *add_slab(struct rdm_picture *picture, size_t length)
 {
-	struct rdm_page_header *header = &picture->header;
+	struct rdm_picture_header *header = &picture->header;
 	size_t cells = length >> header->cell_shift;
-	struct rdm_page_slab *slab;
+	struct rdm_picture_slab *slab;
 
-	if (header->slabs == RDM_PAGE_SLABS || cells > RDM_PAGE_CELLS - header->cells) {
+	if (header->slabs == RDM_PICTURE_SLABS || cells > RDM_PICTURE_CELLS - header->cells) {
 		header->slabs_left_out++;
 		return NULL;
 	}
 	slab = &picture->slabs[header->slabs++];
-	*slab = (struct rdm_page_slab){ .first_cell = header->cells };
+	*slab = (struct rdm_picture_slab){ .first_cell = header->cells };
 	header->cells += (uint32_t)cells;
 	memset(picture->cells + slab->first_cell, 0, cells * sizeof(picture->cells[0]));
 	return slab;
 }
 
 static void draw_slab(struct rdm_picture *picture, const struct rdm_slab *slab,
-		      struct rdm_page_pool *pool)
+		      struct rdm_picture_pool *pool)
 {
-	struct rdm_page_slab *drawn = add_slab(picture, slab->length);
+	struct rdm_picture_slab *drawn = add_slab(picture, slab->length);
 	struct drawing drawing = {
 		.slab = slab,
 		.cells = drawn ? picture->cells + drawn->first_cell : NULL,
@@ -171,14 +171,15 @@ static void draw_slab(struct rdm_picture *picture, const struct rdm_slab *slab,
 	drawn->quarantined = slab->quarantined;
 }
 
-static void describe(struct rdm_page_pool *drawn, struct rdm_pool *pool)
+static void describe(struct rdm_picture_pool *drawn, struct rdm_pool *pool)
 {
 	const struct rdm_slab_set *set = &pool->slabs;
 	struct rdm_stats stats;
 
 	rdm_stats_read(pool, &stats);
-	*drawn = (struct rdm_page_pool){
-		.flags = (stats.inherited ? RDM_PAGE_POOL_INHERITED : 0U) | set->ops->picture_flags,
+	*drawn = (struct rdm_picture_pool){
+		.flags = (stats.inherited ? RDM_PICTURE_POOL_INHERITED : 0U) |
+			 set->ops->picture_flags,
 		.backing = set->kind.backing,
 		.pages = set->kind.pages,
 		.fork = set->fork,
@@ -256,12 +257,12 @@ static bool draw_slabs(struct rdm_picture *picture, const struct rdm_pool *pool,
 
 static void draw_pool(struct rdm_picture *picture, struct rdm_pool *pool)
 {
-	struct rdm_page_header *header = &picture->header;
-	const struct rdm_page_header before = *header;
+	struct rdm_picture_header *header = &picture->header;
+	const struct rdm_picture_header before = *header;
 	unsigned slot = pool->heap.slot;
 	size_t granule = 0;
 
-	if (header->pools == RDM_PAGE_POOLS) {
+	if (header->pools == RDM_PICTURE_POOLS) {
 		header->pools_left_out++;
 		return;
 	}
@@ -276,7 +277,7 @@ static void draw_pool(struct rdm_picture *picture, struct rdm_pool *pool)
 
 void rdm_picture_draw(struct rdm_picture *picture)
 {
-	struct rdm_page_header *header = &picture->header;
+	struct rdm_picture_header *header = &picture->header;
 	struct rdm_pool *pool;
 	unsigned slot = 0;
 

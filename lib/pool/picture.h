@@ -3,18 +3,18 @@
 #define RDM_PICTURE_H
 
 /*
- * A picture of all pools, as publish_layout.h describes it. Pools change while it is drawn: it takes
+ * A picture of all pools, as picture_layout.h describes it. Pools change while it is drawn: it takes
  * the quiesce lock for a millisecond or one slab at a time, and a set's lock for one granule, so
  * that nobody waits for long. Exact while nobody allocates. It allocates nothing.
  */
 
-#include "pool/publish_layout.h"
+#include "pool/picture_layout.h"
 
 struct rdm_picture {
-	struct rdm_page_header header;
-	struct rdm_page_pool pools[RDM_PAGE_POOLS];
-	struct rdm_page_slab slabs[RDM_PAGE_SLABS];
-	struct rdm_page_cell cells[RDM_PAGE_CELLS];
+	struct rdm_picture_header header;
+	struct rdm_picture_pool pools[RDM_PICTURE_POOLS];
+	struct rdm_picture_slab slabs[RDM_PICTURE_SLABS];
+	struct rdm_picture_cell cells[RDM_PICTURE_CELLS];
 };
 
 /* Called without locks. Of the header it fills what counts things. */

@@ -42,15 +42,15 @@ static struct {
 	int fd;
 	dev_t dev;
 	ino_t ino;
-} page;
+} memfd;
 
 /* Programs close descriptors that they do not know, and get the number for something else. */
-static bool page_is_open(void)
+static bool memfd_is_open(void)
 {
 	struct stat info;
 
-	return page.map && !fstat(page.fd, &info) && info.st_dev == page.dev &&
-	       info.st_ino == page.ino;
+	return memfd.map && !fstat(memfd.fd, &info) && info.st_dev == memfd.dev &&
+	       info.st_ino == memfd.ino;
 }
 
 /* Field 22 of /proc/self/stat; 0: it cannot be read. */
@@ -73,7 +73,7 @@ static uint64_t read_start(void)
 
 static int make_memfd(void)
 {
-	int fd = memfd_create(RDM_PAGE_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create(RDM_PICTURE_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	int high = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, DESCRIPTOR) : -1;
 
 	if (high >= 0) {
@@ -93,7 +93,7 @@ static void seal(int fd)
 }
 
 /* NULL with errno. */
-static char *map_page(int fd)
+static char *map_memfd(int fd)
 {
 	void *map = mmap(NULL, sizeof(*picture), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -106,15 +106,15 @@ static char *map_page(int fd)
 }
 
 /* 0 or an errno value. */
-static int open_page(void)
+static int open_memfd(void)
 {
 	struct stat info = { .st_size = 0 };
 	int fd = make_memfd();
 
-	page.used = 0;
+	memfd.used = 0;
 	if (fd >= 0 && !ftruncate(fd, sizeof(*picture)) && !fstat(fd, &info))
-		page.map = map_page(fd);
-	if (!page.map) {
+		memfd.map = map_memfd(fd);
+	if (!memfd.map) {
 		int error = errno;
 
 		if (fd >= 0)
@@ -122,28 +122,28 @@ static int open_page(void)
 		return error;
 	}
 	seal(fd);
-	page.fd = fd;
-	page.dev = info.st_dev;
-	page.ino = info.st_ino;
+	memfd.fd = fd;
+	memfd.dev = info.st_dev;
+	memfd.ino = info.st_ino;
 	return 0;
 }
 
-static void close_page(void)
+static void close_memfd(void)
 {
-	if (page.map)
-		munmap(page.map, sizeof(*picture));
-	page.map = NULL;
+	if (memfd.map)
+		munmap(memfd.map, sizeof(*picture));
+	memfd.map = NULL;
 }
 
-/* A page, and a picture to draw on. fork() waits, so that a child knows what there is. */
+/* A memfd, and a picture to draw on. fork() waits, so that a child knows what there is. */
 static int open_all(void)
 {
 	int error = 0;
 
 	rdm_quiesce_enter("statistics");
-	if (!page_is_open()) {
-		close_page();
-		error = open_page();
+	if (!memfd_is_open()) {
+		close_memfd();
+		error = open_memfd();
 	}
 	if (!error && !picture) {
 		void *map = rdm_kernel_map(NULL, sizeof(*picture), PROT_READ | PROT_WRITE,
@@ -158,7 +158,7 @@ static int open_all(void)
 	return error;
 }
 
-static size_t snapshot_bytes(const struct rdm_page_header *header)
+static size_t picture_bytes(const struct rdm_picture_header *header)
 {
 	return sizeof(*header) + header->pools * sizeof(picture->pools[0]) +
 	       header->slabs * sizeof(picture->slabs[0]) +
@@ -171,11 +171,11 @@ static char *append(char *to, const void *from, size_t bytes)
 	return to + bytes;
 }
 
-static void write_snapshot(void)
+static void write_picture(void)
 {
-	struct rdm_page_header *header = &picture->header;
-	struct rdm_page_header *there = (struct rdm_page_header *)(void *)page.map;
-	char *to = page.map + sizeof(*header);
+	struct rdm_picture_header *header = &picture->header;
+	struct rdm_picture_header *there = (struct rdm_picture_header *)(void *)memfd.map;
+	char *to = memfd.map + sizeof(*header);
 
 	header->sequence++;
 	__atomic_store_n(&there->sequence, header->sequence, __ATOMIC_RELAXED);
@@ -188,31 +188,31 @@ static void write_snapshot(void)
 	__atomic_store_n(&there->sequence, header->sequence, __ATOMIC_RELEASE);
 }
 
-/* Memory that is not there would be SIGBUS. 0 or errno; EBADF: the page must be made anew. */
+/* Memory that is not there would be SIGBUS. 0 or errno; EBADF: the memfd must be made anew. */
 static int make_room(size_t bytes)
 {
 	int error;
 
-	if (bytes <= page.used)
+	if (bytes <= memfd.used)
 		return 0;
-	if (!page_is_open())
+	if (!memfd_is_open())
 		return EBADF;
-	error = posix_fallocate(page.fd, 0, (off_t)bytes);
+	error = posix_fallocate(memfd.fd, 0, (off_t)bytes);
 	if (!error)
-		page.used = bytes;
+		memfd.used = bytes;
 	return error;
 }
 
-static void sign(struct rdm_page_header *header, uint64_t start)
+static void sign(struct rdm_picture_header *header, uint64_t start)
 {
-	header->magic = RDM_PAGE_MAGIC;
-	header->version = RDM_PAGE_VERSION;
+	header->magic = RDM_PICTURE_MAGIC;
+	header->version = RDM_PICTURE_VERSION;
 #ifdef RDM_PRELOAD
-	header->flags = RDM_PAGE_PRELOAD;
+	header->flags = RDM_PICTURE_PRELOAD;
 #endif
 	header->pid = (uint64_t)getpid();
 	header->start = start;
-	header->bytes = snapshot_bytes(header);
+	header->bytes = picture_bytes(header);
 	strncpy(header->library, rdm_version(), sizeof(header->library) - 1);
 	header->time_ns = rdm_clock_time_ns();
 }
@@ -230,7 +230,7 @@ static uint64_t cpu_ns(void)
 static int publish(uint64_t start)
 {
 	uint64_t began = cpu_ns();
-	struct rdm_page_header *header;
+	struct rdm_picture_header *header;
 	int error = open_all();
 
 	if (error)
@@ -242,7 +242,7 @@ static int publish(uint64_t start)
 	sign(header, start);
 	error = make_room(header->bytes);
 	if (!error)
-		write_snapshot();
+		write_picture();
 	return error == EBADF ? 0 : error;
 }
 
@@ -252,7 +252,7 @@ static void *run(void *arg)
 	int error = start ? 0 : EACCES;
 
 	(void)arg;
-	pthread_setname_np(pthread_self(), RDM_PAGE_NAME);
+	pthread_setname_np(pthread_self(), RDM_PICTURE_NAME);
 	while (!error && !(error = publish(start))) {
 		uint64_t pause = picture->header.interval_ns;
 		struct timespec rest = { .tv_sec = (time_t)(pause / SECOND),
@@ -294,9 +294,9 @@ void rdm_publish_postfork_child(void)
 {
 	if (!started)
 		return;
-	if (page_is_open())
-		close(page.fd);
-	page.map = NULL;
+	if (memfd_is_open())
+		close(memfd.fd);
+	memfd.map = NULL;
 	started = false;
 	atomic_store(&rdm_publish_due, true);
 }

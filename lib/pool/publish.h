@@ -3,7 +3,7 @@
 #define RDM_PUBLISH_H
 
 /*
- * RDMALLOC_CONF=publish:true: a thread that puts a picture of all pools (publish_layout.h) into a memfd,
+ * RDMALLOC_CONF=publish:true: a thread that puts a picture of all pools (picture_layout.h) into a memfd,
  * once a second, or more seldom where that would take more than a fiftieth of a CPU. Whoever may
  * trace the process opens it through /proc/PID/fd; nobody else can, and nothing is left when the
  * process ends. Without the key there is no thread and no memfd. A child has neither

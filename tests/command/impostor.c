@@ -18,13 +18,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "pool/publish_layout.h"
+#include "pool/picture_layout.h"
 
 struct page {
-	struct rdm_page_header header;
-	struct rdm_page_pool pools[1];
-	struct rdm_page_slab slabs[2];
-	struct rdm_page_cell cells[32];
+	struct rdm_picture_header header;
+	struct rdm_picture_pool pools[1];
+	struct rdm_picture_slab slabs[2];
+	struct rdm_picture_cell cells[32];
 };
 
 static uint64_t read_start(void)
@@ -47,9 +47,9 @@ static uint64_t read_start(void)
 
 static void fill(struct page *page)
 {
-	page->header = (struct rdm_page_header){
-		.magic = RDM_PAGE_MAGIC,
-		.version = RDM_PAGE_VERSION,
+	page->header = (struct rdm_picture_header){
+		.magic = RDM_PICTURE_MAGIC,
+		.version = RDM_PICTURE_VERSION,
 		.sequence = 2,
 		.bytes = sizeof(*page),
 		.pid = (uint64_t)getpid(),
@@ -63,15 +63,15 @@ static void fill(struct page *page)
 	};
 	strcpy(page->pools[0].name, "false<&\"\\\033[2J");
 	for (unsigned i = 0; i < 2; i++)
-		page->slabs[i] = (struct rdm_page_slab){ .base = 1U << 31,
-							 .length = 2 << 20,
-							 .first_cell = 16 * i };
+		page->slabs[i] = (struct rdm_picture_slab){ .base = 1U << 31,
+							    .length = 2 << 20,
+							    .first_cell = 16 * i };
 }
 
 /* Of how many bytes it is then. */
 static size_t spoil(struct page *page, const char *how)
 {
-	struct rdm_page_header *header = &page->header;
+	struct rdm_picture_header *header = &page->header;
 
 	if (!strcmp(how, "empty"))
 		return 0;
@@ -106,7 +106,7 @@ static size_t spoil(struct page *page, const char *how)
 int main(int argc, char **argv)
 {
 	static struct page page;
-	int fd = memfd_create(RDM_PAGE_NAME, MFD_ALLOW_SEALING);
+	int fd = memfd_create(RDM_PICTURE_NAME, MFD_ALLOW_SEALING);
 	size_t bytes;
 
 	if (argc != 2 || fd < 0)

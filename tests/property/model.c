@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "shadow.h"
+#include "ledger.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,9 +11,9 @@ enum { UNIT = 64, FULL = 512, EDGE = 64, WORDS = 24 };
 static _Atomic(uint32_t) *owners;
 static uintptr_t reserve_lo, reserve_hi;
 
-void shadow_start(void)
+void ledger_start(void)
 {
-	void *probe = t_malloc(shadow_pools[0].pool, 1);
+	void *probe = t_malloc(ledger_pools[0].pool, 1);
 	size_t units;
 
 	t_reserve_of((uintptr_t)probe, &reserve_lo, &reserve_hi);
@@ -30,12 +30,12 @@ static size_t unit_of(const void *p)
 	return ((uintptr_t)p - reserve_lo) / UNIT;
 }
 
-static uint32_t owner_of(const struct shadow_block *block)
+static uint32_t owner_of(const struct ledger_block *block)
 {
 	return ((uint32_t)(block->pool + 1) << 28) | ((uint32_t)block->id & 0xfffffff);
 }
 
-static void own(const struct shadow_block *block)
+static void own(const struct ledger_block *block)
 {
 	size_t first = unit_of(block->addr), last = unit_of(block->addr + block->usable - 1);
 
@@ -47,7 +47,7 @@ static void own(const struct shadow_block *block)
 	}
 }
 
-void shadow_disown(const struct shadow_block *block)
+void ledger_disown(const struct ledger_block *block)
 {
 	size_t first = unit_of(block->addr), last = unit_of(block->addr + block->usable - 1);
 
@@ -59,7 +59,7 @@ void shadow_disown(const struct shadow_block *block)
 }
 
 /* I3: whoever owns a piece of this page owns it in the same pool. */
-static void check_page(const struct shadow_block *block, const void *in)
+static void check_page(const struct ledger_block *block, const void *in)
 {
 	uintptr_t page = (uintptr_t)in & ~(uintptr_t)(t_page() - 1);
 	size_t first = unit_of((void *)page);
@@ -73,9 +73,9 @@ static void check_page(const struct shadow_block *block, const void *in)
 }
 
 /* I4, and that the registration is one that the registrar knows. */
-static void check_keys(const struct shadow_block *block)
+static void check_keys(const struct ledger_block *block)
 {
-	const struct shadow_pool *pool = &shadow_pools[block->pool];
+	const struct ledger_pool *pool = &ledger_pools[block->pool];
 	unsigned char *last = block->addr + block->usable - 1;
 	struct rdm_key head, tail;
 
@@ -100,13 +100,13 @@ static void check_keys(const struct shadow_block *block)
 	T_CHECK(rdm_key(block->addr, pool->rails, &head) == -1 && errno == ENOENT);
 }
 
-static uint64_t word_at(const struct shadow_block *block, size_t offset)
+static uint64_t word_at(const struct ledger_block *block, size_t offset)
 {
 	return (block->id + 1) * 0x9e3779b97f4a7c15 + offset * 0xff51afd7ed558ccd;
 }
 
 /* Visits the bytes of a block that are filled: all of a small one, samples of a large one. */
-static size_t next_offset(const struct shadow_block *block, unsigned step)
+static size_t next_offset(const struct ledger_block *block, unsigned step)
 {
 	size_t inner;
 
@@ -122,7 +122,7 @@ static size_t next_offset(const struct shadow_block *block, unsigned step)
 	return step < WORDS ? EDGE + inner / WORDS * step : SIZE_MAX;
 }
 
-static void fill(const struct shadow_block *block)
+static void fill(const struct ledger_block *block)
 {
 	size_t offset;
 	uint64_t word;
@@ -134,7 +134,7 @@ static void fill(const struct shadow_block *block)
 	}
 }
 
-void shadow_verify(const struct shadow_block *block, size_t limit)
+void ledger_verify(const struct ledger_block *block, size_t limit)
 {
 	size_t offset;
 	uint64_t word;
@@ -147,16 +147,16 @@ void shadow_verify(const struct shadow_block *block, size_t limit)
 		word = word_at(block, offset);
 		T_CHECKF(offset >= end || !memcmp(block->addr + offset, &word, end - offset),
 			 "%p + %zu of %zu (%s, %s) was changed", (void *)block->addr, offset,
-			 block->size, shadow_pools[block->pool].name,
+			 block->size, ledger_pools[block->pool].name,
 			 limit < block->size ? "cut" : "whole");
 	}
 }
 
-void shadow_verify_inherited(const struct shadow_block *block)
+void ledger_verify_inherited(const struct ledger_block *block)
 {
 	unsigned char *last = block->addr + block->size - 1;
 
-	switch (shadow_pools[block->pool].fork) {
+	switch (ledger_pools[block->pool].fork) {
 	case RDM_FORK_HOLE:
 		T_CHECKF(t_faults(block->addr, false) && t_faults(last, false),
 			 "%p is no hole in the child", (void *)block->addr);
@@ -166,11 +166,11 @@ void shadow_verify_inherited(const struct shadow_block *block)
 			 (void *)block->addr);
 		break;
 	default:
-		shadow_verify(block, block->size);
+		ledger_verify(block, block->size);
 	}
 }
 
-void shadow_adopt(struct shadow_block *block, void *addr, size_t size, size_t alignment)
+void ledger_adopt(struct ledger_block *block, void *addr, size_t size, size_t alignment)
 {
 	block->addr = addr;
 	block->size = size;
@@ -181,7 +181,7 @@ void shadow_adopt(struct shadow_block *block, void *addr, size_t size, size_t al
 	if (alignment < UNIT)
 		alignment = UNIT;
 	T_CHECKF(!((uintptr_t)addr & (alignment - 1)), "%p is not aligned to %zu", addr, alignment);
-	T_CHECK(rdm_pool_of((char *)addr + size - 1) == shadow_pools[block->pool].pool);
+	T_CHECK(rdm_pool_of((char *)addr + size - 1) == ledger_pools[block->pool].pool);
 	own(block);
 	check_page(block, block->addr);
 	check_page(block, block->addr + block->usable - 1);

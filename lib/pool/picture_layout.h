@@ -1,39 +1,39 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_PUBLISH_LAYOUT_H
-#define RDM_PUBLISH_LAYOUT_H
+#ifndef RDM_PICTURE_LAYOUT_H
+#define RDM_PICTURE_LAYOUT_H
 
 /*
- * What a process publishes of its heap: one snapshot in a memfd of this name, which whoever may
+ * What a process publishes of its heap: one picture in a memfd of this name, which whoever may
  * trace the process finds in /proc/PID/fd. The header, then the pools, the slabs, the cells, each
  * as many as the header says.
  *
- * The sequence is odd while the snapshot is written: a reader copies everything, and has a whole
- * snapshot when the sequence was even and the same before and after. A change of anything in here
+ * The sequence is odd while the picture is written: a reader copies everything, and has a whole
+ * picture when the sequence was even and the same before and after. A change of anything in here
  * is a new version, but the first two fields stay.
  */
 
 #include <stdint.h>
 
-#define RDM_PAGE_NAME "rdmalloc-stats"
-#define RDM_PAGE_MAGIC UINT64_C(0x7374617473646d72) /* "rdmstats" */
-#define RDM_PAGE_VERSION 1
+#define RDM_PICTURE_NAME "rdmalloc-stats"
+#define RDM_PICTURE_MAGIC UINT64_C(0x7374617473646d72) /* "rdmstats" */
+#define RDM_PICTURE_VERSION 1
 
 /* What is drawn; of more the header says how many are left out. */
-#define RDM_PAGE_POOLS 1024
-#define RDM_PAGE_SLABS 32768
-#define RDM_PAGE_CELLS 131072
-#define RDM_PAGE_RAILS 8
+#define RDM_PICTURE_POOLS 1024
+#define RDM_PICTURE_SLABS 32768
+#define RDM_PICTURE_CELLS 131072
+#define RDM_PICTURE_RAILS 8
 
-enum rdm_page_flags {
-	RDM_PAGE_PRELOAD = 1, /* it is librdmalloc-preload.so's */
+enum rdm_picture_flags {
+	RDM_PICTURE_PRELOAD = 1, /* it is librdmalloc-preload.so's */
 };
 
-struct rdm_page_header {
+struct rdm_picture_header {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t flags;
 	uint64_t sequence;
-	uint64_t bytes; /* of the snapshot, with the header */
+	uint64_t bytes; /* of the picture, with the header */
 	uint64_t pid;   /* as the process itself sees it */
 	uint64_t start; /* of the process: field 22 of /proc/PID/stat */
 	uint64_t time_ns;
@@ -50,16 +50,16 @@ struct rdm_page_header {
 	char library[16]; /* its version */
 };
 
-enum rdm_page_pool_flags {
-	RDM_PAGE_POOL_INHERITED = 1,
-	RDM_PAGE_POOL_PLAIN = 2,     /* the preload's kind */
-	RDM_PAGE_POOL_HERITABLE = 4, /* children go on with it */
+enum rdm_picture_pool_flags {
+	RDM_PICTURE_POOL_INHERITED = 1,
+	RDM_PICTURE_POOL_PLAIN = 2,     /* the preload's kind */
+	RDM_PICTURE_POOL_HERITABLE = 4, /* children go on with it */
 };
 
 /* As struct rdm_stats, where there is such a field. */
-struct rdm_page_pool {
+struct rdm_picture_pool {
 	char name[32];
-	char rail_names[RDM_PAGE_RAILS][24]; /* empty: no such rail */
+	char rail_names[RDM_PICTURE_RAILS][24]; /* empty: no such rail */
 	uint32_t flags;
 	uint32_t backing, pages, fork; /* as in rdmalloc.h */
 	int32_t node;
@@ -88,7 +88,7 @@ struct rdm_page_pool {
 	uint64_t audit_violations;
 };
 
-struct rdm_page_slab {
+struct rdm_picture_slab {
 	uint64_t base;
 	uint64_t length;
 	uint64_t pinned_bytes;
@@ -99,7 +99,7 @@ struct rdm_page_slab {
 };
 
 /* In units of 64 bytes. Carved and not live: in magazines, in the depot, in the arena. */
-struct rdm_page_cell {
+struct rdm_picture_cell {
 	uint16_t live;
 	uint16_t carved;
 };

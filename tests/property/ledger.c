@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Millions of random operations from four threads on three pools, forks in
- * between, agree with a shadow model that is kept outside the pools.
+ * between, agree with a model that is kept outside the pools.
  */
-#include "shadow.h"
+#include "ledger.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,27 +14,27 @@
 
 enum { THREADS = 4, SLOTS = 24576, SAMPLE = 96 };
 
-struct shadow_pool shadow_pools[SHADOW_POOLS] = {
+struct ledger_pool ledger_pools[LEDGER_POOLS] = {
 	{ .name = "hole", .backing = RDM_BACKING_ANON, .fork = RDM_FORK_HOLE, .rails = 1 },
 	{ .name = "zero", .backing = RDM_BACKING_SHARED, .fork = RDM_FORK_ZERO, .rails = 2 },
 	{ .name = "copy", .backing = RDM_BACKING_ANON, .fork = RDM_FORK_COPY, .rails = 1 },
 };
 
-static struct shadow_block slots[SLOTS];
+static struct ledger_block slots[SLOTS];
 static uint64_t operations, fork_every, seed;
 static _Atomic(uint64_t) done, allocations, next_id;
 static _Atomic(size_t) live_bytes;
 static const size_t live_most = 240 * T_MIB;
 
 /* Taken blocks belong to one thread until it puts them back. */
-static struct shadow_block *take(struct t_rng *rng)
+static struct ledger_block *take(struct t_rng *rng)
 {
 	for (;;) {
-		struct shadow_block *block = &slots[t_below(rng, SLOTS)];
+		struct ledger_block *block = &slots[t_below(rng, SLOTS)];
 		int state = block->state;
 
-		if (state != SHADOW_TAKEN &&
-		    atomic_compare_exchange_strong(&block->state, &state, SHADOW_TAKEN)) {
+		if (state != LEDGER_TAKEN &&
+		    atomic_compare_exchange_strong(&block->state, &state, LEDGER_TAKEN)) {
 			block->was = state;
 			return block;
 		}
@@ -48,10 +48,10 @@ static size_t random_size(struct t_rng *rng)
 	return t_log_uniform(rng, 1, T_MIB);
 }
 
-static int allocate(struct t_rng *rng, struct shadow_block *block)
+static int allocate(struct t_rng *rng, struct ledger_block *block)
 {
-	unsigned pool = (unsigned)t_below(rng, SHADOW_POOLS);
-	rdm_pool *from = shadow_pools[pool].pool;
+	unsigned pool = (unsigned)t_below(rng, LEDGER_POOLS);
+	rdm_pool *from = ledger_pools[pool].pool;
 	size_t size = random_size(rng), alignment = 0;
 	unsigned how = (unsigned)t_below(rng, 10);
 	void *p;
@@ -70,76 +70,76 @@ static int allocate(struct t_rng *rng, struct shadow_block *block)
 	block->id = next_id++;
 	block->pool = pool;
 	block->aligned = alignment;
-	shadow_adopt(block, p, size, alignment);
+	ledger_adopt(block, p, size, alignment);
 	live_bytes += block->usable;
 	allocations++;
-	return SHADOW_LIVE;
+	return LEDGER_LIVE;
 }
 
-static int release(struct t_rng *rng, struct shadow_block *block)
+static int release(struct t_rng *rng, struct ledger_block *block)
 {
 	void *p = block->addr;
 
-	shadow_verify(block, block->size);
-	shadow_disown(block);
+	ledger_verify(block, block->size);
+	ledger_disown(block);
 	live_bytes -= block->usable;
 	/* What was asked for does not tell the size class of an aligned block. */
 	if (block->aligned || t_below(rng, 4))
 		rdm_free(p);
 	else
 		rdm_free_sized(p, block->size);
-	return SHADOW_FREE;
+	return LEDGER_FREE;
 }
 
-static int resize(struct t_rng *rng, struct shadow_block *block)
+static int resize(struct t_rng *rng, struct ledger_block *block)
 {
 	size_t size = random_size(rng), kept = size < block->size ? size : block->size;
 	void *p;
 
-	shadow_verify(block, block->size);
-	shadow_disown(block);
+	ledger_verify(block, block->size);
+	ledger_disown(block);
 	live_bytes -= block->usable;
-	p = rdm_realloc(t_below(rng, 2) ? NULL : shadow_pools[block->pool].pool, block->addr, size);
+	p = rdm_realloc(t_below(rng, 2) ? NULL : ledger_pools[block->pool].pool, block->addr, size);
 	T_CHECKF(p, "no realloc to %zu: %s", size, strerror(errno));
 	block->addr = p;
-	shadow_verify(block, kept);
+	ledger_verify(block, kept);
 	block->id = next_id++;
 	block->aligned = false;
-	shadow_adopt(block, p, size, 0);
+	ledger_adopt(block, p, size, 0);
 	live_bytes += block->usable;
 	allocations++;
-	return SHADOW_LIVE;
+	return LEDGER_LIVE;
 }
 
 /* In the child: what the policy says of the sample, then everything is freed. */
-static int child(struct shadow_block *const sample[], unsigned count)
+static int child(struct ledger_block *const sample[], unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		shadow_verify_inherited(sample[i]);
+		ledger_verify_inherited(sample[i]);
 	for (unsigned i = 0; i < count; i++)
 		rdm_free(sample[i]->addr);
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (slots[i].state == SHADOW_LIVE)
+		if (slots[i].state == LEDGER_LIVE)
 			rdm_free(slots[i].addr);
-	T_CHECK(!rdm_malloc(shadow_pools[0].pool, 1) && errno == ECHILD);
+	T_CHECK(!rdm_malloc(ledger_pools[0].pool, 1) && errno == ECHILD);
 	return T_PASS;
 }
 
 static void fork_once(struct t_rng *rng)
 {
-	struct shadow_block *sample[SAMPLE];
+	struct ledger_block *sample[SAMPLE];
 	struct t_event audited;
 	unsigned count = 0;
 	int status;
 	pid_t pid;
 
 	while (count < SAMPLE) {
-		struct shadow_block *block = take(rng);
+		struct ledger_block *block = take(rng);
 
-		if (block->was == SHADOW_LIVE)
+		if (block->was == LEDGER_LIVE)
 			sample[count++] = block;
 		else
-			block->state = SHADOW_FREE;
+			block->state = LEDGER_FREE;
 	}
 	t_event_init(&audited);
 	pid = fork();
@@ -148,23 +148,23 @@ static void fork_once(struct t_rng *rng)
 		t_event_wait(&audited);
 		_exit(child(sample, count));
 	}
-	for (unsigned i = 0; i < SHADOW_POOLS; i++)
-		T_CHECKF(!t_audit(shadow_pools[i].pool), "the audit of %s after a fork",
-			 shadow_pools[i].name);
+	for (unsigned i = 0; i < LEDGER_POOLS; i++)
+		T_CHECKF(!t_audit(ledger_pools[i].pool), "the audit of %s after a fork",
+			 ledger_pools[i].name);
 	t_event_set(&audited);
 	T_CHECK(waitpid(pid, &status, 0) == pid);
 	T_CHECKF(!status, "the child ended with status %#x", status);
 	t_event_destroy(&audited);
 	for (unsigned i = 0; i < count; i++) {
-		shadow_verify(sample[i], sample[i]->size);
-		sample[i]->state = SHADOW_LIVE;
+		ledger_verify(sample[i], sample[i]->size);
+		sample[i]->state = LEDGER_LIVE;
 	}
 }
 
 static void upkeep(struct t_rng *rng)
 {
 	struct rdm_stats stats = { .size = sizeof(stats) };
-	rdm_pool *pool = shadow_pools[t_below(rng, SHADOW_POOLS)].pool;
+	rdm_pool *pool = ledger_pools[t_below(rng, LEDGER_POOLS)].pool;
 
 	T_CHECK(!rdm_pool_stats(pool, &stats));
 	if (t_below(rng, 2))
@@ -179,18 +179,18 @@ static void *worker(void *arg)
 	uint64_t n;
 
 	while ((n = done++) < operations) {
-		struct shadow_block *block = take(&rng);
+		struct ledger_block *block = take(&rng);
 		unsigned what = (unsigned)t_below(&rng, 100);
 
-		if (block->was == SHADOW_FREE) {
+		if (block->was == LEDGER_FREE) {
 			block->state = allocate(&rng, block);
 		} else if (what < 60) {
 			block->state = release(&rng, block);
 		} else if (what < 90) {
 			block->state = resize(&rng, block);
 		} else {
-			shadow_verify(block, block->size);
-			block->state = SHADOW_LIVE;
+			ledger_verify(block, block->size);
+			block->state = LEDGER_LIVE;
 		}
 		if (n % 10000 == 5000)
 			upkeep(&rng);
@@ -202,8 +202,8 @@ static void *worker(void *arg)
 
 static void start_pools(void)
 {
-	for (unsigned i = 0; i < SHADOW_POOLS; i++) {
-		struct shadow_pool *pool = &shadow_pools[i];
+	for (unsigned i = 0; i < LEDGER_POOLS; i++) {
+		struct ledger_pool *pool = &ledger_pools[i];
 
 		pool->pool = t_pool(pool->name, pool->backing, pool->fork, 0, 0);
 		for (int rail = 0; rail < pool->rails; rail++) {
@@ -211,7 +211,7 @@ static void start_pools(void)
 			T_CHECK(t_recorder_add(pool->recorder[rail], pool->pool) == rail);
 		}
 	}
-	shadow_start();
+	ledger_start();
 }
 
 static void finish_pools(void)
@@ -220,10 +220,10 @@ static void finish_pools(void)
 	struct t_rng rng = { .state = seed };
 
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (slots[i].state == SHADOW_LIVE)
+		if (slots[i].state == LEDGER_LIVE)
 			release(&rng, &slots[i]);
-	for (unsigned i = 0; i < SHADOW_POOLS; i++) {
-		struct shadow_pool *pool = &shadow_pools[i];
+	for (unsigned i = 0; i < LEDGER_POOLS; i++) {
+		struct ledger_pool *pool = &ledger_pools[i];
 
 		T_CHECK(!rdm_pool_stats(pool->pool, &stats));
 		T_CHECKF(!stats.live_blocks && !stats.live_bytes, "%s: %zu blocks are left",
