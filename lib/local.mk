@@ -80,6 +80,8 @@ LIB_SOURCES = \
 	lib/sync/gate.h \
 	lib/sync/interrupted.c \
 	lib/sync/interrupted.h \
+	lib/sync/lock.c \
+	lib/sync/lock.h \
 	lib/sync/quiesce.c \
 	lib/sync/quiesce.h \
 	lib/sync/workers.c \
@@ -87,6 +89,7 @@ LIB_SOURCES = \
 	lib/base/ablate.h \
 	lib/base/bits.c \
 	lib/base/bits.h \
+	lib/base/check.h \
 	lib/base/clock.h \
 	lib/base/conf.c \
 	lib/base/conf.h \

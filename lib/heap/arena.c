@@ -2,7 +2,6 @@
 #include "heap/arena.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +12,7 @@
 #include "memory/slab_map.h"
 #include "memory/state.h"
 #include "sync/gate.h"
+#include "sync/lock.h"
 
 static __thread struct rdm_want noted;
 
@@ -163,7 +163,7 @@ static void deallocate(void *block, unsigned state)
 }
 
 /* jemalloc lets one thread at a time, and others go on without. Taken inside the gate: fork() finds it free. */
-static pthread_mutex_t purge = PTHREAD_MUTEX_INITIALIZER;
+static struct rdm_lock purge = RDM_LOCK_INIT(RDM_RANK_PURGE);
 
 static void purge_locked(const struct rdm_arena *arena)
 {
@@ -177,11 +177,11 @@ void rdm_arena_purge(struct rdm_arena *arena)
 	struct released released = { 0 };
 
 	rdm_gate_enter();
-	pthread_mutex_lock(&purge);
+	rdm_lock_take(&purge);
 	purging = &released;
 	purge_locked(arena);
 	purging = NULL;
-	pthread_mutex_unlock(&purge);
+	rdm_lock_release(&purge);
 	uncarve_released(&released);
 	rdm_gate_leave();
 }
@@ -192,7 +192,7 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 	bool locked;
 
 	rdm_gate_enter();
-	locked = !pthread_mutex_trylock(&purge);
+	locked = rdm_lock_try(&purge);
 	purging = locked ? &released : NULL;
 	while (count) {
 		deallocate(blocks[--count], class);
@@ -201,7 +201,7 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 	}
 	purging = NULL;
 	if (locked)
-		pthread_mutex_unlock(&purge);
+		rdm_lock_release(&purge);
 	uncarve_released(&released);
 	rdm_gate_leave();
 }

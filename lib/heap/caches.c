@@ -16,7 +16,7 @@
 #include "heap/heap.h"
 #include "memory/meta.h"
 #include "rdmalloc.h"
-#include "sync/interrupted.h"
+#include "sync/lock.h"
 
 /* The caches of a thread, by its heaps' slots. */
 struct rdm_thread {
@@ -34,7 +34,7 @@ static const struct rdm_thread *survivor;
 
 static pthread_key_t key;
 /* Guards the heaps' lists of caches. Under it: depots only. */
-static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
+static struct rdm_lock registry = RDM_LOCK_INIT(RDM_RANK_REGISTRY);
 
 static struct rdm_thread *join_registry(void)
 {
@@ -74,11 +74,11 @@ static bool make_slot(struct rdm_thread *thread, unsigned slot)
 
 static void settle(struct rdm_cache *cache, struct rdm_heap *heap)
 {
-	pthread_mutex_lock(&registry);
+	rdm_lock_take(&registry);
 	cache->home = heap;
 	LIST_INSERT_HEAD(&heap->caches, cache, link);
 	atomic_store_explicit(&cache->heap, heap, memory_order_release);
-	pthread_mutex_unlock(&registry);
+	rdm_lock_release(&registry);
 }
 
 struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
@@ -115,12 +115,12 @@ static void leave_registry(void *arg)
 
 		if (!cache)
 			continue;
-		pthread_mutex_lock(&registry);
+		rdm_lock_take(&registry);
 		if (cache->home) {
 			rdm_cache_flush(cache);
 			LIST_REMOVE(cache, link);
 		}
-		pthread_mutex_unlock(&registry);
+		rdm_lock_release(&registry);
 		rdm_meta_free(cache);
 	}
 	rdm_meta_free(thread->caches);
@@ -174,7 +174,7 @@ static bool lock_caches(struct rdm_heap *heap, bool idle)
 	struct rdm_cache *cache;
 	bool ordered;
 
-	pthread_mutex_lock(&registry);
+	rdm_lock_take(&registry);
 	LIST_FOREACH (cache, &heap->caches, link)
 		atomic_store(&cache->heap, RDM_NO_HEAP);
 	if (idle || rdm_ablated(RDM_ABLATE_WAIT))
@@ -194,7 +194,7 @@ static void unlock_caches(struct rdm_heap *heap)
 	if (!atomic_load(&heap->inherited))
 		LIST_FOREACH (cache, &heap->caches, link)
 			atomic_store_explicit(&cache->heap, heap, memory_order_release);
-	pthread_mutex_unlock(&registry);
+	rdm_lock_release(&registry);
 }
 
 /* Moves what the threads have to the depot. */
@@ -237,7 +237,7 @@ static void bury(struct rdm_heap *heap, const struct rdm_thread *except, bool in
 	struct rdm_cache *cache, *next;
 	struct rdm_caches buried = LIST_HEAD_INITIALIZER(buried);
 
-	pthread_mutex_lock(&registry);
+	rdm_lock_take(&registry);
 	for (cache = LIST_FIRST(&heap->caches); cache; cache = next) {
 		next = LIST_NEXT(cache, link);
 		if (cache->owner == except || atomic_load(&heap->inherited) != inherited)
@@ -247,7 +247,7 @@ static void bury(struct rdm_heap *heap, const struct rdm_thread *except, bool in
 		LIST_REMOVE(cache, link);
 		LIST_INSERT_HEAD(&buried, cache, link);
 	}
-	pthread_mutex_unlock(&registry);
+	rdm_lock_release(&registry);
 	while ((cache = LIST_FIRST(&buried))) {
 		LIST_REMOVE(cache, link);
 		rdm_meta_free(cache);
@@ -276,14 +276,14 @@ void rdm_caches_close(struct rdm_heap *heap)
 {
 	struct rdm_cache *cache;
 
-	pthread_mutex_lock(&registry);
+	rdm_lock_take(&registry);
 	while ((cache = LIST_FIRST(&heap->caches))) {
 		rdm_cache_flush(cache);
 		LIST_REMOVE(cache, link);
 		cache->home = NULL;
 		atomic_store_explicit(&cache->heap, NULL, memory_order_release);
 	}
-	pthread_mutex_unlock(&registry);
+	rdm_lock_release(&registry);
 	rdm_depot_destroy(&heap->depot);
 }
 
@@ -292,10 +292,10 @@ void rdm_caches_adopt(struct rdm_heap *heap)
 	struct rdm_cache *cache;
 
 	bury_orphans(heap);
-	pthread_mutex_lock(&registry);
+	rdm_lock_take(&registry);
 	LIST_FOREACH (cache, &heap->caches, link)
 		atomic_store_explicit(&cache->heap, heap, memory_order_release);
-	pthread_mutex_unlock(&registry);
+	rdm_lock_release(&registry);
 }
 
 size_t rdm_caches_bytes(struct rdm_heap *heap)
@@ -322,10 +322,10 @@ void rdm_thread_flush(void)
 
 		if (!cache)
 			continue;
-		pthread_mutex_lock(&registry);
+		rdm_lock_take(&registry);
 		if (cache->home)
 			rdm_cache_flush(cache);
-		pthread_mutex_unlock(&registry);
+		rdm_lock_release(&registry);
 	}
 }
 
@@ -339,7 +339,7 @@ void rdm_caches_prefork(void)
 void rdm_caches_postfork(void)
 {
 	if (locked_by_fork)
-		pthread_mutex_unlock(&registry);
+		rdm_lock_release(&registry);
 }
 
 void rdm_caches_postfork_child(struct rdm_heap *heap)

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "memory/meta.h"
-#include "sync/interrupted.h"
+#include "sync/lock.h"
 
 /* At least so many milliseconds between two looks, at so many classes. */
 #define LOOK_MS 2
@@ -13,8 +13,7 @@
 
 void rdm_depot_init(struct rdm_depot *depot)
 {
-	/* It is held for less time than it takes to fall asleep. */
-	*depot = (struct rdm_depot){ .lock = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP };
+	*depot = (struct rdm_depot){ .lock = RDM_LOCK_INIT_SHORT(RDM_RANK_DEPOT) };
 }
 
 void rdm_magazines_free(struct rdm_magazine *list)
@@ -32,7 +31,7 @@ void rdm_depot_destroy(struct rdm_depot *depot)
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
 		rdm_magazines_free(depot->shelves[c].magazines);
 	rdm_magazines_free(depot->empty);
-	pthread_mutex_destroy(&depot->lock);
+	rdm_lock_destroy(&depot->lock);
 }
 
 static void push(struct rdm_magazine **list, struct rdm_magazine *magazine)
@@ -92,10 +91,10 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 	for (;;) {
 		size_t some;
 
-		pthread_mutex_lock(&depot->lock);
+		rdm_lock_take(&depot->lock);
 		while (put < count && (some = put_some(depot, class, blocks + put, count - put)))
 			put += some;
-		pthread_mutex_unlock(&depot->lock);
+		rdm_lock_release(&depot->lock);
 		if (put == count)
 			return put;
 		fresh = rdm_meta_alloc(sizeof(*fresh));
@@ -128,11 +127,11 @@ size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, si
 {
 	size_t taken;
 
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	taken = take_some(depot, class, blocks, most);
 	depot->asked++;
 	depot->answered += taken != 0;
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 	return taken;
 }
 
@@ -140,10 +139,10 @@ void rdm_depot_put_magazine(struct rdm_depot *depot, unsigned class, struct rdm_
 {
 	struct rdm_shelf *shelf = &depot->shelves[class];
 
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	push(magazine->count ? &shelf->magazines : &depot->empty, magazine);
 	count_in(shelf, magazine->count);
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 }
 
 struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned class)
@@ -151,7 +150,7 @@ struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned c
 	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *magazine;
 
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	magazine = pop(&shelf->magazines);
 	if (magazine) {
 		count_out(shelf, magazine->count);
@@ -159,7 +158,7 @@ struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned c
 		depot->asked++;
 		depot->answered++;
 	}
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 	return magazine;
 }
 
@@ -171,7 +170,7 @@ size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, s
 
 	if (now - atomic_load_explicit(&depot->looked, memory_order_relaxed) < LOOK_MS)
 		return 0;
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	atomic_store_explicit(&depot->looked, now, memory_order_relaxed);
 	for (unsigned i = 0; i < LOOK_CLASSES && !weeded; i++) {
 		*class = depot->hand = depot->hand % RDM_CLASS_MAX + 1;
@@ -179,7 +178,7 @@ size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, s
 		weeded = take_some(depot, *class, blocks, shelf->idle < most ? shelf->idle : most);
 		shelf->idle = shelf->count;
 	}
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 	return weeded;
 }
 
@@ -187,9 +186,9 @@ struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot)
 {
 	struct rdm_magazine *magazine;
 
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	magazine = pop(&depot->empty);
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 	return magazine ? magazine : rdm_meta_alloc(sizeof(*magazine));
 }
 
@@ -198,29 +197,29 @@ struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
 	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *list;
 
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	list = shelf->magazines;
 	*shelf = (struct rdm_shelf){ 0 };
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 	return list;
 }
 
 void rdm_depot_count(struct rdm_depot *depot, uint64_t *asked, uint64_t *answered)
 {
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	*asked = depot->asked;
 	*answered = depot->answered;
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 }
 
 size_t rdm_depot_bytes(struct rdm_depot *depot)
 {
 	size_t bytes = 0;
 
-	pthread_mutex_lock(&depot->lock);
+	rdm_lock_take(&depot->lock);
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
 		bytes += depot->shelves[c].count * rdm_class_size(c);
-	pthread_mutex_unlock(&depot->lock);
+	rdm_lock_release(&depot->lock);
 	return bytes;
 }
 
@@ -232,5 +231,5 @@ void rdm_depot_prefork(struct rdm_depot *depot)
 void rdm_depot_postfork(struct rdm_depot *depot)
 {
 	if (depot->locked_by_fork)
-		pthread_mutex_unlock(&depot->lock);
+		rdm_lock_release(&depot->lock);
 }

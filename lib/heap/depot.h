@@ -11,7 +11,6 @@
  * but rdm_depot_put() may, without it.
  */
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,9 +18,10 @@
 
 #include "base/size_class.h"
 #include "heap/magazine.h"
+#include "sync/lock.h"
 
 struct rdm_depot {
-	pthread_mutex_t lock;
+	struct rdm_lock lock;
 	bool locked_by_fork;
 	struct rdm_magazine *empty;
 	struct rdm_shelf {

@@ -2,7 +2,6 @@
 #include "plain/pins.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,7 +15,7 @@
 #include "memory/state.h"
 #include "plain/pages.h"
 #include "plain/present.h"
-#include "sync/interrupted.h"
+#include "sync/lock.h"
 
 #define BUCKETS 4096
 #define SPARED_MAX 64
@@ -30,7 +29,7 @@ struct rdm_pin {
 	size_t length;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rdm_lock lock = RDM_LOCK_INIT(RDM_RANK_PINS);
 static LIST_HEAD(bucket, rdm_pin) named[BUCKETS];
 static struct rdm_pin_counts counts;
 
@@ -208,13 +207,13 @@ static int hold_range(char *addr, size_t length)
 			error = ENOMEM;
 			break;
 		}
-		pthread_mutex_lock(&lock);
+		rdm_lock_take(&lock);
 		error = hold(&part);
-		pthread_mutex_unlock(&lock);
+		rdm_lock_release(&lock);
 		if (!error)
 			done = at;
 	}
-	pthread_mutex_lock(&lock);
+	rdm_lock_take(&lock);
 	if (error) {
 		let_range_go(addr, done);
 	} else {
@@ -222,7 +221,7 @@ static int hold_range(char *addr, size_t length)
 		*(inside ? &counts.inside_bytes : &counts.outside_bytes) += length;
 		counts.pages += pages_of(addr, length);
 	}
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 	if (error)
 		rdm_log(RDM_LOG_ERROR,
 			"cannot take %zu bytes at %p out of fork() to register them (%s): raise "
@@ -252,12 +251,12 @@ void rdm_pins_drop_range(void *addr, size_t length)
 {
 	size_t pages = pages_of(addr, length);
 
-	pthread_mutex_lock(&lock);
+	rdm_lock_take(&lock);
 	counts.pages -= pages < counts.pages ? pages : counts.pages;
 	dropped_lately = pages_dropped_lately() + pages;
 	dropped_at = rdm_clock_ms();
 	let_range_go(addr, (char *)addr + length);
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 }
 
 struct rdm_pin *rdm_pins_add(void *addr, size_t length)
@@ -286,22 +285,22 @@ static struct bucket *bucket_of(const void *handle)
 void rdm_pins_name(struct rdm_pin *pin, const void *handle)
 {
 	pin->handle = handle;
-	pthread_mutex_lock(&lock);
+	rdm_lock_take(&lock);
 	LIST_INSERT_HEAD(bucket_of(handle), pin, link);
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 }
 
 struct rdm_pin *rdm_pins_take(const void *handle)
 {
 	struct rdm_pin *pin;
 
-	pthread_mutex_lock(&lock);
+	rdm_lock_take(&lock);
 	LIST_FOREACH (pin, bucket_of(handle), link)
 		if (pin->handle == handle)
 			break;
 	if (pin)
 		LIST_REMOVE(pin, link);
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 	return pin;
 }
 
@@ -313,9 +312,9 @@ void rdm_pins_drop(struct rdm_pin *pin)
 
 void rdm_pins_count(struct rdm_pin_counts *out)
 {
-	pthread_mutex_lock(&lock);
+	rdm_lock_take(&lock);
 	*out = counts;
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 }
 
 /* The first page from `page` on, before `end`, that is pinned or is not. */
@@ -421,9 +420,9 @@ void rdm_pins_note_stack(void *addr, size_t length)
 		return;
 	}
 	stack->end = (char *)addr + length;
-	pthread_mutex_lock(&lock);
+	rdm_lock_take(&lock);
 	LIST_INSERT_HEAD(&stacks, stack, link);
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 }
 
 bool rdm_pins_have_stacks(void)
@@ -436,7 +435,7 @@ void rdm_pins_forget_stacks(void *block, size_t length)
 	LIST_HEAD(, stack) forgotten = LIST_HEAD_INITIALIZER(forgotten);
 	struct stack *stack, *next;
 
-	pthread_mutex_lock(&lock);
+	rdm_lock_take(&lock);
 	for (stack = LIST_FIRST(&stacks); stack; stack = next) {
 		next = LIST_NEXT(stack, link);
 		if ((uintptr_t)stack->end - 1 - (uintptr_t)block >= length)
@@ -444,7 +443,7 @@ void rdm_pins_forget_stacks(void *block, size_t length)
 		LIST_REMOVE(stack, link);
 		LIST_INSERT_HEAD(&forgotten, stack, link);
 	}
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 	while ((stack = LIST_FIRST(&forgotten))) {
 		LIST_REMOVE(stack, link);
 		rdm_meta_free(stack);
@@ -490,7 +489,7 @@ void rdm_pins_prefork(void)
 
 bool rdm_pins_try_prefork(void)
 {
-	if (pthread_mutex_trylock(&lock))
+	if (!rdm_lock_try(&lock))
 		return false;
 	locked_by_fork = true;
 	spares = 0;
@@ -583,7 +582,7 @@ void rdm_pins_postfork_child_set(struct rdm_slab_set *set)
 void rdm_pins_postfork_parent(void)
 {
 	if (locked_by_fork)
-		pthread_mutex_unlock(&lock);
+		rdm_lock_release(&lock);
 }
 
 /* The registrations are the parent's. */
@@ -594,5 +593,5 @@ void rdm_pins_postfork_child(void)
 		counts = (struct rdm_pin_counts){ 0 };
 	}
 	if (locked_by_fork)
-		pthread_mutex_unlock(&lock);
+		rdm_lock_release(&lock);
 }

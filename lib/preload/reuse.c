@@ -13,6 +13,7 @@
 #include "memory/meta.h"
 #include "memory/slab_map.h"
 #include "slab/slab.h"
+#include "sync/lock.h"
 
 /* Idle regions, their bytes, and aliases at a time: more registrations are none of ours. */
 #define IDLE_MAX 1024
@@ -58,7 +59,7 @@ _Static_assert(sizeof(struct alias) == 64, "an alias is a cache line");
 
 /* Zeroed in a child; zero is a mutex that nobody holds, and a condition nobody waits for. */
 struct book {
-	pthread_mutex_t lock;
+	struct rdm_lock lock;
 	pthread_cond_t ended;
 	bool is_open;
 	unsigned next_alias;
@@ -111,7 +112,8 @@ __attribute__((constructor(103))) static void open_book(void)
 
 static void lock(void)
 {
-	pthread_mutex_lock(&book->lock);
+	rdm_lock_set_rank(&book->lock, RDM_RANK_REUSE);
+	rdm_lock_take(&book->lock);
 	if (book->is_open)
 		return;
 	for (unsigned i = 0; i <= ENDING; i++)
@@ -122,7 +124,7 @@ static void lock(void)
 
 static void unlock(void)
 {
-	pthread_mutex_unlock(&book->lock);
+	rdm_lock_release(&book->lock);
 }
 
 static bool is_in_one_slab(const void *addr, size_t length)
@@ -371,6 +373,6 @@ void rdm_reuse_wait(const struct ibv_context *context, const struct ibv_pd *pd)
 		return;
 	lock();
 	while (is_ending(context, pd))
-		pthread_cond_wait(&book->ended, &book->lock);
+		rdm_lock_wait(&book->lock, &book->ended);
 	unlock();
 }

@@ -7,7 +7,7 @@
 #include "memory/state.h"
 #include "slab/slab.h"
 #include "sync/background.h"
-#include "sync/interrupted.h"
+#include "sync/lock.h"
 
 /* How far an uncarved run looks for its free neighbours, in pages. */
 #define REACH 128
@@ -140,10 +140,10 @@ void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t al
 	void *found;
 	bool low;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	found = at ? carve_at(set, at, run) : carve_anywhere(set, run, align);
 	low = found && rdm_watermark_crossed(set);
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 	if (low)
 		rdm_background_wake();
 	return found;
@@ -154,9 +154,9 @@ bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align)
 	size_t first;
 	bool found;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	found = find_anywhere(set, pages_of(size), align, &first) != NULL;
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 	return found;
 }
 
@@ -201,9 +201,9 @@ static void uncarve_run(const struct rdm_run *run)
 	struct rdm_slab *slab = rdm_slab_of(run->at);
 	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
 
-	pthread_mutex_lock(&slab->set->lock);
+	rdm_lock_take(&slab->set->lock);
 	uncarve(slab, first, pages_of(run->size));
-	pthread_mutex_unlock(&slab->set->lock);
+	rdm_lock_release(&slab->set->lock);
 }
 
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
@@ -220,7 +220,7 @@ void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	set->watermark.idle = 0;
 	set->watermark.whole = false;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
@@ -231,7 +231,7 @@ void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
 		slab->free_pages = 0;
 		uncarve(slab, 0, slab->pages);
 	}
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 }
 
 void rdm_slabs_prefork(struct rdm_slab_set *set)
@@ -242,20 +242,20 @@ void rdm_slabs_prefork(struct rdm_slab_set *set)
 void rdm_slabs_postfork(struct rdm_slab_set *set)
 {
 	if (set->locked_by_fork)
-		pthread_mutex_unlock(&set->lock);
+		rdm_lock_release(&set->lock);
 }
 
 void rdm_slabs_lock(struct rdm_slab_set *set)
 {
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 }
 
 bool rdm_slabs_trylock(struct rdm_slab_set *set)
 {
-	return !pthread_mutex_trylock(&set->lock);
+	return rdm_lock_try(&set->lock);
 }
 
 void rdm_slabs_unlock(struct rdm_slab_set *set)
 {
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 }

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "slab/registration.h"
+#include "sync/lock.h"
 #include "sync/workers.h"
 
 /* Less is done before threads have started. */
@@ -26,15 +27,15 @@ struct fill {
 	_Atomic size_t next_piece;
 	_Atomic size_t missing[RDM_BATCH_MAX]; /* pieces of each slab */
 	_Atomic int error;                     /* of the first failure: then all stop */
-	pthread_mutex_t lock;
+	struct rdm_lock lock;
 	pthread_cond_t changed; /* something is no longer missing, or error is set */
 };
 
 static void announce(struct fill *fill)
 {
-	pthread_mutex_lock(&fill->lock);
+	rdm_lock_take(&fill->lock);
 	pthread_cond_broadcast(&fill->changed);
-	pthread_mutex_unlock(&fill->lock);
+	rdm_lock_release(&fill->lock);
 }
 
 /* Whether it is the first one. */
@@ -75,10 +76,10 @@ static bool await(struct fill *fill, size_t i)
 {
 	while (fill->missing[i] && populate(fill))
 		;
-	pthread_mutex_lock(&fill->lock);
+	rdm_lock_take(&fill->lock);
 	while (fill->missing[i] && !fill->error)
-		pthread_cond_wait(&fill->changed, &fill->lock);
-	pthread_mutex_unlock(&fill->lock);
+		rdm_lock_wait(&fill->lock, &fill->changed);
+	rdm_lock_release(&fill->lock);
 	return !fill->error;
 }
 
@@ -163,7 +164,7 @@ int rdm_fill(struct rdm_slab_set *set, struct rdm_slab *const slab[], size_t cou
 	struct rdm_workers workers;
 	unsigned threads;
 
-	pthread_mutex_init(&fill.lock, NULL);
+	rdm_lock_init(&fill.lock, RDM_RANK_FILL);
 	pthread_cond_init(&fill.changed, NULL);
 	divide(&fill);
 	group_rails(&fill);
@@ -177,7 +178,7 @@ int rdm_fill(struct rdm_slab_set *set, struct rdm_slab *const slab[], size_t cou
 	if (threads > 1)
 		rdm_workers_join(&workers);
 	pthread_cond_destroy(&fill.changed);
-	pthread_mutex_destroy(&fill.lock);
+	rdm_lock_destroy(&fill.lock);
 	for (*complete = 0; *complete < count; ++*complete)
 		if (fill.missing[*complete] || atomic_load(&slab[*complete]->keyed) != open)
 			break;

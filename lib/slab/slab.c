@@ -13,6 +13,7 @@
 #include "memory/slab_map.h"
 #include "memory/state.h"
 #include "slab/registration.h"
+#include "sync/lock.h"
 
 int rdm_slabs_open_reserve(bool inheritable)
 {
@@ -46,13 +47,13 @@ void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_
 {
 	set->pool = pool;
 	set->heap = heap;
-	pthread_mutex_init(&set->lock, NULL);
+	rdm_lock_init(&set->lock, RDM_RANK_SET);
 	TAILQ_INIT(&set->slabs);
 }
 
 void rdm_slabs_destroy(struct rdm_slab_set *set)
 {
-	pthread_mutex_destroy(&set->lock);
+	rdm_lock_destroy(&set->lock);
 	rdm_slab_index_free(&set->index);
 }
 
@@ -67,9 +68,9 @@ static int cover(struct rdm_slab_set *set, size_t granule)
 	error = rdm_slab_index_make(&wider, granule);
 	if (error)
 		return error;
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	rdm_slab_index_widen(&set->index, &wider);
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 	rdm_slab_index_free(&wider);
 	return 0;
 }
@@ -79,7 +80,7 @@ static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 	size_t granule = rdm_slab_granule(slab);
 	size_t before;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	before = rdm_bits_last(set->index.slabs, 0, granule, true);
 	if (before == RDM_BITS_NONE)
 		TAILQ_INSERT_HEAD(&set->slabs, slab, link);
@@ -92,7 +93,7 @@ static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 		set->bytes += slab->length;
 		set->watermark.idle += slab->length;
 	}
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 }
 
 /* The slab is on no list. 0, or errno: then it is on the list, quarantined. */
@@ -287,7 +288,7 @@ static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, s
 {
 	struct rdm_slab *slab = NULL;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	while (!slab &&
 	       (*granule = rdm_bits_last(set->index.idle, 0, *granule, true)) != RDM_BITS_NONE) {
 		slab = rdm_slab_map[*granule];
@@ -299,7 +300,7 @@ static struct rdm_slab *unlink_idle(struct rdm_slab_set *set, size_t *granule, s
 	}
 	if (slab)
 		unlink_slab(slab);
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 	return slab;
 }
 

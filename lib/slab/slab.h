@@ -11,7 +11,6 @@
  * with jemalloc's locks held, so nothing under it allocates or logs.
  */
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +22,7 @@
 #include "rdmalloc.h"
 #include "slab/slab_index.h"
 #include "slab/watermark.h"
+#include "sync/lock.h"
 
 struct rdm_heap;
 struct rdm_pool;
@@ -96,7 +96,7 @@ struct rdm_slab_set {
 	struct rdm_heap *heap;
 	struct rdm_memory_kind kind;
 	enum rdm_fork_policy fork;
-	pthread_mutex_t lock;
+	struct rdm_lock lock;
 	bool locked_by_fork;
 	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address */
 	struct rdm_slab_index index;               /* under lock */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "slab/watermark.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "memory/state.h"
 #include "slab/slab.h"
+#include "sync/lock.h"
 #include "sync/workers.h"
 
 static _Atomic uint64_t turns;
@@ -41,17 +41,17 @@ void rdm_watermark_missed(struct rdm_slab_set *set)
 {
 	struct rdm_watermark *mark = &set->watermark;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	if (mark->bytes && spare_in_all(set) >= mark->bytes)
 		mark->whole = true;
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 }
 
 void rdm_watermark_renew(struct rdm_slab_set *set)
 {
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	set->watermark.state = RDM_WATERMARK_READY;
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 }
 
 uint64_t rdm_watermark_turn(struct rdm_slab_set *set)
@@ -59,11 +59,11 @@ uint64_t rdm_watermark_turn(struct rdm_slab_set *set)
 	const struct rdm_watermark *mark = &set->watermark;
 	uint64_t turn;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	turn = mark->state == RDM_WATERMARK_ASKED || mark->state == RDM_WATERMARK_MORE ?
 		       mark->turn :
 		       0;
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 	return turn;
 }
 
@@ -71,9 +71,9 @@ bool rdm_watermark_is_new(struct rdm_slab_set *set)
 {
 	bool new;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	new = set->watermark.state == RDM_WATERMARK_ASKED;
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 	return new;
 }
 
@@ -82,11 +82,11 @@ bool rdm_watermark_answered(struct rdm_slab_set *set, size_t more)
 	struct rdm_watermark *mark = &set->watermark;
 	bool answered;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	answered = spare(set) >= mark->bytes && spare(set) - mark->bytes >= more;
 	if (answered)
 		mark->state = RDM_WATERMARK_READY;
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 	return answered;
 }
 
@@ -94,11 +94,11 @@ void rdm_watermark_made(struct rdm_slab_set *set, bool made)
 {
 	struct rdm_watermark *mark = &set->watermark;
 
-	pthread_mutex_lock(&set->lock);
+	rdm_lock_take(&set->lock);
 	if (!made)
 		mark->state = RDM_WATERMARK_STUCK;
 	/* A carve may have asked already since the slab is there. */
 	else if (mark->state == RDM_WATERMARK_READY && spare(set) < mark->bytes)
 		ask(mark, RDM_WATERMARK_MORE);
-	pthread_mutex_unlock(&set->lock);
+	rdm_lock_release(&set->lock);
 }

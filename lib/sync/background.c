@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sync/lock.h"
 #include "sync/quiesce.h"
 #include "sync/workers.h"
 
@@ -24,17 +25,17 @@ static bool started;
 static bool registered; /* to stop it at exit() */
 static bool complained; /* that there is no thread */
 /* Held, inside the quiesce lock, for a step of the work. */
-static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
+static struct rdm_lock busy = RDM_LOCK_INIT(RDM_RANK_BACKGROUND);
 
 static bool step(void)
 {
 	bool more = false;
 
 	rdm_quiesce_enter("the background thread");
-	pthread_mutex_lock(&busy);
+	rdm_lock_take(&busy);
 	if (!atomic_load(&stopped))
 		more = work();
-	pthread_mutex_unlock(&busy);
+	rdm_lock_release(&busy);
 	rdm_quiesce_leave(0);
 	return more;
 }
@@ -59,8 +60,8 @@ static void stop(void)
 	/* A registrar that calls exit() may be the step that one would wait for. */
 	if (rdm_quiesce_is_inside())
 		return;
-	pthread_mutex_lock(&busy);
-	pthread_mutex_unlock(&busy);
+	rdm_lock_take(&busy);
+	rdm_lock_release(&busy);
 }
 
 static int start(void)

@@ -2,7 +2,6 @@
 #include "sync/gate.h"
 
 #include <linux/futex.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
+#include "sync/lock.h"
 
 #define STRIPES 16
 
@@ -21,10 +21,10 @@ struct stripe {
 static struct {
 	struct stripe stripes[STRIPES];
 	/* Held while the gate is closed. */
-	pthread_mutex_t door;
+	struct rdm_lock door;
 	_Atomic bool closed;
 	_Atomic unsigned next;
-} gate = { .door = PTHREAD_MUTEX_INITIALIZER };
+} gate = { .door = RDM_LOCK_INIT(RDM_RANK_GATE) };
 
 static __thread struct {
 	struct stripe *stripe;
@@ -77,8 +77,8 @@ void rdm_gate_enter(void)
 			return;
 		give_way(own.stripe);
 		atomic_store_explicit(&own.inside, false, memory_order_relaxed);
-		pthread_mutex_lock(&gate.door);
-		pthread_mutex_unlock(&gate.door);
+		rdm_lock_take(&gate.door);
+		rdm_lock_release(&gate.door);
 	}
 }
 
@@ -100,7 +100,7 @@ static unsigned caller_in(const struct stripe *stripe)
 
 static void close_gate(void)
 {
-	pthread_mutex_lock(&gate.door);
+	rdm_lock_take(&gate.door);
 	atomic_store(&gate.closed, true);
 	for (struct stripe *stripe = gate.stripes; stripe < gate.stripes + STRIPES; stripe++) {
 		unsigned inside;
@@ -113,7 +113,7 @@ static void close_gate(void)
 static void open_gate(void)
 {
 	atomic_store(&gate.closed, false);
-	pthread_mutex_unlock(&gate.door);
+	rdm_lock_release(&gate.door);
 }
 
 void rdm_gate_prefork(void)

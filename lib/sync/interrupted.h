@@ -9,8 +9,6 @@
  * The preload says where its calls begin and end; nobody else forks in signal handlers.
  */
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -43,19 +41,7 @@ static inline bool rdm_call_is_interrupted(void)
 }
 #endif
 
+/* How often such a handler tries a lock. */
 #define RDM_LOCK_TRIES 1000
-
-/* For a fork handler, which unlocks what it got only. False: it is taken to be this thread's. */
-static inline bool rdm_lock_before_fork(pthread_mutex_t *lock)
-{
-	if (!rdm_call_is_interrupted())
-		return !pthread_mutex_lock(lock);
-	for (unsigned i = 0; i < RDM_LOCK_TRIES; i++) {
-		if (!pthread_mutex_trylock(lock))
-			return true;
-		sched_yield();
-	}
-	return false;
-}
 
 #endif

@@ -2,15 +2,15 @@
 #include "sync/quiesce.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 #include "base/ablate.h"
 #include "base/log.h"
 #include "sync/interrupted.h"
+#include "sync/lock.h"
 
 /* Held by the one who gets the lock next: a mutex alone goes to who asks last. */
-static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rdm_lock turn = RDM_LOCK_INIT(RDM_RANK_TURN);
+static struct rdm_lock lock = RDM_LOCK_INIT(RDM_RANK_QUIESCE);
 static __thread bool inside;
 static __thread bool forked_inside;
 static bool turn_locked_by_fork, locked_by_fork;
@@ -23,9 +23,9 @@ bool rdm_quiesce_enter(const char *caller)
 		errno = EDEADLK;
 		return false;
 	}
-	pthread_mutex_lock(&turn);
-	pthread_mutex_lock(&lock);
-	pthread_mutex_unlock(&turn);
+	rdm_lock_take(&turn);
+	rdm_lock_take(&lock);
+	rdm_lock_release(&turn);
 	inside = true;
 	return true;
 }
@@ -40,10 +40,17 @@ bool rdm_quiesce_is_inside(void)
 	return inside;
 }
 
+#ifdef RDM_CHECKING
+bool rdm_quiesce_is_held(void)
+{
+	return inside || rdm_lock_is_mine(&lock) || rdm_call_is_interrupted();
+}
+#endif
+
 int rdm_quiesce_leave(int error)
 {
 	inside = false;
-	pthread_mutex_unlock(&lock);
+	rdm_lock_release(&lock);
 	if (!error)
 		return 0;
 	errno = error;
@@ -68,7 +75,7 @@ void rdm_quiesce_postfork(void)
 	if (forked_inside || rdm_ablated(RDM_ABLATE_QUIESCE))
 		return;
 	if (locked_by_fork)
-		pthread_mutex_unlock(&lock);
+		rdm_lock_release(&lock);
 	if (turn_locked_by_fork)
-		pthread_mutex_unlock(&turn);
+		rdm_lock_release(&turn);
 }

@@ -25,6 +25,9 @@ void rdm_quiesce_help(void);
 
 bool rdm_quiesce_is_inside(void);
 
+/* For assertions: whether it is held for the calling thread, by itself, by whom it helps, or by fork(). */
+bool rdm_quiesce_is_held(void);
+
 void rdm_quiesce_prefork(void);
 void rdm_quiesce_postfork(void);
 
