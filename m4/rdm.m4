@@ -60,6 +60,9 @@ AS_IF([test "x$enable_sanitizer" != xno], [
 	rdm_no_undefined=
 ])
 RDM_LDFLAGS="$rdm_no_undefined -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro"
+RDM_CHECKING=
+AS_IF([test "x$enable_checking" = xyes], [RDM_CHECKING=-DRDM_CHECKING])
+AC_SUBST([RDM_CHECKING])
 AC_SUBST([RDM_CFLAGS])
 AC_SUBST([RDM_LDFLAGS])
 AC_SUBST([RDM_SANITIZER])

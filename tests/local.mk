@@ -209,9 +209,9 @@ endif
 # RDM_TEST_QUICK=1 in the environment asks long tests for a small run.
 AM_TESTS_ENVIRONMENT = \
 	RDM_SRCDIR='$(abs_top_srcdir)'; RDM_BUILDDIR='$(abs_top_builddir)'; \
-	RDM_CC='$(CC)'; RDM_CFLAGS='$(CFLAGS)'; RDM_SANITIZER='$(RDM_SANITIZER)'; \
+	RDM_CC='$(CC)'; RDM_CFLAGS='$(CFLAGS)'; RDM_SANITIZER='$(RDM_SANITIZER)'; RDM_CHECKING='$(RDM_CHECKING)'; \
 	CMOCKA_MESSAGE_OUTPUT=TAP; \
-	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER \
+	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER RDM_CHECKING \
 		CMOCKA_MESSAGE_OUTPUT;
 
 dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/run tests/house/floors tests/install/run \

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "fork/fork.h"
@@ -111,6 +112,9 @@ int rdm_pool_open(struct rdm_pool *pool)
 {
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(pool->slabs.ops && pool->heap.kept_max);
+	rdm_assert(pool->slab_size && !(pool->slab_size & (RDM_GRANULE - 1)));
 	/* Where the library is linked statically, this is what pulls the handlers in. */
 	rdm_fork_init();
 	error = rdm_prepare_check(&pool->slabs.kind);
@@ -172,6 +176,7 @@ static int return_everything(struct rdm_pool *pool)
 {
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_caches_forget(&pool->heap);
 	rdm_arena_reset(&pool->heap.arena);
 	rdm_arena_purge(&pool->heap.arena);
@@ -184,6 +189,7 @@ static int return_everything(struct rdm_pool *pool)
 
 void rdm_pool_end_inheritance(struct rdm_pool *pool)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	if (!atomic_load(&pool->heap.inherited))
 		return;
 	rdm_caches_adopt(&pool->heap);

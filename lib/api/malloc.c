@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/size_class.h"
 #include "heap/arena.h"
@@ -32,6 +33,8 @@ __attribute__((noreturn, cold)) static void die_of_two_owners(const void *block)
 
 static inline void *begin(void *block, size_t class)
 {
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(!((uintptr_t)block & (RDM_UNIT - 1)));
 	if (__builtin_expect(!rdm_state_begin(block, class), 0))
 		die_of_two_owners(block);
 	return block;
@@ -39,6 +42,7 @@ static inline void *begin(void *block, size_t class)
 
 static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align)
 {
+	rdm_assert(align && !(align & (align - 1)));
 	for (unsigned attempt = 0;; attempt++) {
 		unsigned generation = rdm_pool_generation(pool);
 		struct rdm_want want;
@@ -143,6 +147,7 @@ static const char *find_owner(const char *p, const char *slab_base, unsigned *st
 {
 	const char *unit = (const char *)((uintptr_t)p & ~(RDM_UNIT - 1));
 
+	rdm_assert(p >= slab_base);
 	for (; unit >= slab_base; unit -= RDM_UNIT) {
 		*state = rdm_state_peek(unit);
 		if (*state)
@@ -175,6 +180,7 @@ __attribute__((noinline)) static void free_to_heap(struct rdm_heap *heap, void *
 {
 	int saved = errno;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	if (atomic_load(&heap->inherited))
 		rdm_arena_free(ptr, (unsigned)class);
 	else
@@ -184,6 +190,8 @@ __attribute__((noinline)) static void free_to_heap(struct rdm_heap *heap, void *
 
 static inline void end(struct rdm_heap *heap, void *ptr, size_t class)
 {
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(rdm_slab_of(ptr)->heap == heap);
 	if (__builtin_expect(!rdm_cache_push(heap, class, ptr), 0))
 		free_to_heap(heap, ptr, class);
 }
@@ -263,6 +271,7 @@ static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
 {
 	void *block = allocate(pool, size, RDM_UNIT);
 
+	rdm_assert(old);
 	if (!block)
 		return NULL;
 	if (old > size)
@@ -281,6 +290,7 @@ static bool resize(void *ptr, unsigned state, unsigned class)
 {
 	bool shrink = class < state;
 
+	rdm_assert(class && state);
 	if (state & RDM_STATE_DIRECT || !(rdm_class_size(class) >> rdm_state.page_shift))
 		return false;
 	if (shrink)

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "api/create.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "memory/rail.h"
 #include "pool/growth.h"
@@ -21,6 +22,7 @@ static int free_rail(const struct rdm_pool *pool)
 
 static int adopt(struct rdm_pool *pool)
 {
+	rdm_assert(atomic_load(&pool->heap.inherited));
 	if (pool->slabs.kind.backing != RDM_BACKING_ANON) {
 		rdm_log(RDM_LOG_ERROR,
 			"pool %s was inherited through fork() and is not anon: rdm_pool_reset() it",
@@ -34,6 +36,7 @@ static int check_max_length(const struct rdm_pool *pool, const struct rdm_rail *
 {
 	size_t least = rdm_growth_least(&pool->slabs.kind);
 
+	rdm_assert(rail->used);
 	if (!rail->registrar.max_len || rail->registrar.max_len >= least)
 		return 0;
 	rdm_log(RDM_LOG_ERROR,
@@ -48,6 +51,8 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 	int slot = free_rail(pool);
 	int error = slot < 0 ? ENOSPC : check_max_length(pool, rail);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail->used && rail->registrar.reg && rail->registrar.dereg);
 	if (error == ENOSPC)
 		rdm_log(RDM_LOG_ERROR, "pool %s has %d rails already", pool->name, RDM_RAILS_MAX);
 	if (!error && atomic_load(&pool->heap.inherited))

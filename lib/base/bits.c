@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/check.h"
+
 /* Four words at a time without a branch: a slab of a gigabyte has thousands. */
 #define STRIDE 4
 static bool are_all(const unsigned long *words, unsigned long value)
@@ -14,6 +16,7 @@ size_t rdm_bits_next(const unsigned long *words, size_t count, size_t from, bool
 {
 	unsigned long flip = value ? 0 : ~0UL;
 
+	rdm_assert(words || from >= count);
 	while (from < count) {
 		unsigned long word = (words[from / RDM_BITS_WORD] ^ flip) >> from % RDM_BITS_WORD;
 
@@ -33,6 +36,7 @@ size_t rdm_bits_last(const unsigned long *words, size_t from, size_t end, bool v
 {
 	unsigned long flip = value ? 0 : ~0UL;
 
+	rdm_assert(words || end <= from);
 	while (end > from) {
 		size_t last = (end - 1) / RDM_BITS_WORD;
 		size_t unused = RDM_BITS_WORD - 1 - (end - 1) % RDM_BITS_WORD;
@@ -50,6 +54,9 @@ size_t rdm_bits_last(const unsigned long *words, size_t from, size_t end, bool v
 size_t rdm_bits_find_clear(const unsigned long *words, size_t count, size_t from, size_t run,
 			   size_t align, size_t offset)
 {
+	rdm_assert(align && !(align & (align - 1)));
+	rdm_assert(offset < align);
+	rdm_assert(run);
 	for (;;) {
 		size_t taken;
 
@@ -69,6 +76,7 @@ static void assign(unsigned long *word, size_t shift, size_t count, bool value)
 {
 	unsigned long mask = (~0UL >> (RDM_BITS_WORD - count)) << shift;
 
+	rdm_assert(count && shift + count <= RDM_BITS_WORD);
 	*word = value ? *word | mask : *word & ~mask;
 }
 
@@ -76,6 +84,7 @@ void rdm_bits_assign(unsigned long *words, size_t from, size_t run, bool value)
 {
 	size_t shift = from % RDM_BITS_WORD, whole;
 
+	rdm_assert(words || !run);
 	words += from / RDM_BITS_WORD;
 	if (shift && run) {
 		size_t here = RDM_BITS_WORD - shift < run ? RDM_BITS_WORD - shift : run;

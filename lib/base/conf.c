@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "rdmalloc.h"
 
@@ -81,6 +82,7 @@ bool rdm_conf_parse_size(const char *text, size_t length, size_t *bytes)
 	size_t value = 0, digits = 0;
 	unsigned shift = 0;
 
+	rdm_assert(text && bytes);
 	for (; digits < length && text[digits] >= '0' && text[digits] <= '9'; digits++)
 		if (__builtin_mul_overflow(value, 10, &value) ||
 		    __builtin_add_overflow(value, (size_t)(text[digits] - '0'), &value))
@@ -106,6 +108,7 @@ static bool parse_int(const char *text, size_t length, int *number)
 	char *end;
 	long value;
 
+	rdm_assert(text && number);
 	if (!length || length >= sizeof(copy))
 		return false;
 	memcpy(copy, text, length);
@@ -120,6 +123,7 @@ static bool parse_int(const char *text, size_t length, int *number)
 
 static bool parse_word(const char *const *words, const char *text, size_t length, unsigned *index)
 {
+	rdm_assert(words && words[0]);
 	for (unsigned i = 0; words[i]; i++)
 		if (strlen(words[i]) == length && !strncmp(words[i], text, length)) {
 			*index = i;
@@ -130,6 +134,7 @@ static bool parse_word(const char *const *words, const char *text, size_t length
 
 static bool copy_text(const char *text, size_t length, char *field)
 {
+	rdm_assert(field);
 	if (length >= RDM_CONF_TEXT_BYTES)
 		return false;
 	memcpy(field, text, length);
@@ -141,6 +146,8 @@ static bool parse_value(const struct rdm_conf_key *key, const char *text, size_t
 {
 	void *field = (char *)&conf + key->offset;
 
+	rdm_assert(key->offset < sizeof(conf));
+	rdm_assert(text || !length);
 	switch (key->type) {
 	case RDM_CONF_SIZE:
 		return rdm_conf_parse_size(text, length, field);
@@ -156,6 +163,7 @@ static bool parse_value(const struct rdm_conf_key *key, const char *text, size_t
 
 static const struct rdm_conf_key *find_key(const char *name, size_t length)
 {
+	rdm_assert(name);
 	for (size_t i = 0; i < rdm_conf_key_count; i++)
 		if (strlen(rdm_conf_keys[i].name) == length &&
 		    !strncmp(rdm_conf_keys[i].name, name, length))
@@ -169,6 +177,7 @@ static void parse_setting(const char *text, size_t length)
 	size_t name = colon ? (size_t)(colon - text) : length;
 	const struct rdm_conf_key *key = find_key(text, name);
 
+	rdm_assert(length);
 	if (!key)
 		rdm_log(RDM_LOG_WARN,
 			"RDMALLOC_CONF: there is no key '%.*s', it is ignored: see rdmalloc(7)",

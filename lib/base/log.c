@@ -8,12 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
+
 #define LINE_MAX_BYTES 512
 
 static enum rdm_log_level threshold = RDM_LOG_WARN;
 
 void rdm_log_set_level(enum rdm_log_level level)
 {
+	rdm_assert(level <= RDM_LOG_INFO);
 	threshold = level;
 }
 
@@ -41,6 +44,8 @@ void rdm_log(enum rdm_log_level level, const char *format, ...)
 {
 	va_list args;
 
+	rdm_assert(level > RDM_LOG_SILENT && level <= RDM_LOG_INFO);
+	rdm_assert(format);
 	if (level > threshold)
 		return;
 	va_start(args, format);

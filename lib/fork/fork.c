@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "base/check.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "fork/snapshot.h"
@@ -27,6 +28,8 @@ static const struct rdm_fork_guest *guest;
 
 void rdm_fork_invite(const struct rdm_fork_guest *handlers)
 {
+	rdm_assert(handlers && handlers->prefork);
+	rdm_assert(!guest || guest == handlers);
 	guest = handlers;
 }
 
@@ -46,6 +49,7 @@ static void lock_pool(struct rdm_pool *pool)
 
 static void snapshot_pool(struct rdm_pool *pool)
 {
+	rdm_assert(pool->slabs.ops->prefork);
 	pool->slabs.ops->prefork(&pool->slabs);
 }
 
@@ -132,6 +136,7 @@ static void register_handlers(void)
 {
 	int error;
 
+	rdm_assert(registering == false);
 	registering = true;
 	rdm_background_open();
 	/* Its key has to be older than jemalloc's. */

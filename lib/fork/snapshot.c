@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/check.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/reserve.h"
 #include "slab/live.h"
 #include "slab/registration.h"
+#include "sync/interrupted.h"
+#include "sync/lock.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define RACES_LIKE_FORK __attribute__((no_sanitize("thread")))
@@ -42,6 +45,7 @@ static char *map_shadow(size_t length, size_t live)
 		rdm_kernel_map(NULL, length + RDM_GRANULE, PROT_READ | PROT_WRITE, MAP_NORESERVE);
 	char *base;
 
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	if (raw == MAP_FAILED)
 		return NULL;
 	base = (char *)(((uintptr_t)raw + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1));
@@ -58,12 +62,16 @@ void rdm_snapshot_copy_live(const struct rdm_slab *slab, char *shadow)
 {
 	size_t size;
 
+	rdm_assert(shadow);
 	for (char *block = slab->base; (block = rdm_live_next(slab, block, &size)); block += size)
 		rdm_snapshot_copy(shadow + (block - slab->base), block, size);
 }
 
 void rdm_snapshot_take(struct rdm_slab *slab, size_t bytes)
 {
+	rdm_assert(!slab->shadow);
+	rdm_assert(rdm_lock_is_mine(&slab->set->lock) || rdm_call_is_interrupted());
+	rdm_assert(slab->set->ops->copy);
 	slab->shadow = map_shadow(slab->length, bytes);
 	if (slab->shadow)
 		slab->set->ops->copy(slab, slab->shadow);
@@ -87,6 +95,7 @@ void rdm_snapshot_prefork(struct rdm_slab_set *set)
 	struct rdm_slab *slab;
 	size_t bytes;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
 	/* If not, fork() need not look at each slab's record. */
 	if (set->fork != RDM_FORK_COPY)
 		return;
@@ -108,6 +117,7 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set)
 
 static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
 {
+	rdm_assert(!rdm_slab_is_inherited(slab));
 	if (slab->shadow)
 		return rdm_kernel_move(slab->shadow, slab->base, slab->length, 0);
 	if (policy == RDM_FORK_ZERO)
@@ -118,6 +128,7 @@ static bool place(struct rdm_slab *slab, enum rdm_fork_policy policy)
 /* The hole, whatever a failed placement has left there. */
 void rdm_snapshot_place_hole(char *base, size_t length)
 {
+	rdm_assert(base && length);
 	rdm_log(RDM_LOG_ERROR,
 		"fork: the child cannot have its %zu bytes at %p (errno %d): it gets a hole there",
 		length, (void *)base, errno);
@@ -129,6 +140,7 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		if (rdm_slab_is_inherited(slab))
 			continue;

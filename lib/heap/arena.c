@@ -7,12 +7,14 @@
 
 #include "base/ablate.h"
 #include "heap/arena_config.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "base/size_class.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
 #include "sync/gate.h"
 #include "sync/lock.h"
+#include "sync/quiesce.h"
 
 static __thread struct rdm_want noted;
 
@@ -26,6 +28,8 @@ static void *hook_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t ali
 {
 	void *run = rdm_slabs_carve(arena_of(hooks)->slabs, at, size, align);
 
+	rdm_assert(rdm_gate_is_inside());
+	rdm_assert(size && commit && zero);
 	(void)index;
 	if (!run) {
 		/* Continuing a run in place is a favour, not a need. */
@@ -52,6 +56,7 @@ static void uncarve_released(struct released *released)
 {
 	size_t count = released->count;
 
+	rdm_assert(released->count <= RELEASED_MAX);
 	released->count = 0;
 	rdm_slabs_uncarve(released->runs, count);
 }
@@ -61,6 +66,8 @@ static bool hook_dalloc(extent_hooks_t *hooks, void *run, size_t size, bool comm
 {
 	struct rdm_run freed = { .at = run, .size = size };
 
+	rdm_assert(rdm_gate_is_inside());
+	rdm_assert(run && size);
 	(void)hooks;
 	(void)committed;
 	(void)index;
@@ -111,6 +118,8 @@ int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
 	size_t size = sizeof(arena->index), names = 3;
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(slabs->ops);
 	/* No commit and purge hooks: what is registered stays where it is. */
 	arena->hooks = (extent_hooks_t){
 		.alloc = hook_alloc,
@@ -135,6 +144,7 @@ static void command(unsigned index, const char *name)
 	char path[40];
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
 	snprintf(path, sizeof(path), "arena.%u.%s", index, name);
 	rdm_gate_enter();
 	error = rdm_je_mallctl(path, NULL, NULL, NULL, 0);
@@ -155,6 +165,8 @@ void rdm_arena_reset(struct rdm_arena *arena)
 
 static void deallocate(void *block, unsigned state)
 {
+	rdm_assert(rdm_gate_is_inside());
+	rdm_assert(block);
 	if (state & RDM_STATE_DIRECT)
 		rdm_slabs_uncarve(
 			&(struct rdm_run){ .at = block, .size = rdm_state_block_size(state) }, 1);
@@ -167,6 +179,8 @@ static struct rdm_lock purge = RDM_LOCK_INIT(RDM_RANK_PURGE);
 
 static void purge_locked(const struct rdm_arena *arena)
 {
+	rdm_assert(rdm_lock_is_mine(&purge));
+	rdm_assert(rdm_gate_is_inside());
 	/* By number: to look the name up would take longer. */
 	if (rdm_je_mallctlbymib(arena->purge, 3, NULL, NULL, NULL, 0))
 		rdm_die("jemalloc refuses to purge");
@@ -176,6 +190,8 @@ void rdm_arena_purge(struct rdm_arena *arena)
 {
 	struct released released = { 0 };
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!purging);
 	rdm_gate_enter();
 	rdm_lock_take(&purge);
 	purging = &released;
@@ -191,6 +207,8 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 	struct released released = { 0 };
 	bool locked;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(blocks || !count);
 	rdm_gate_enter();
 	locked = rdm_lock_try(&purge);
 	purging = locked ? &released : NULL;
@@ -227,6 +245,7 @@ static void *alloc_direct(struct rdm_arena *arena, size_t size, size_t align, un
 	unsigned class = rdm_class_of(size);
 	void *run;
 
+	rdm_assert(size && size <= RDM_SIZE_MAX);
 	size = rdm_class_size(class);
 	run = rdm_slabs_carve(arena->slabs, NULL, size, align);
 	if (!run)
@@ -242,6 +261,9 @@ void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsign
 	size_t usable;
 	void *block;
 
+	rdm_assert(size <= RDM_SIZE_MAX);
+	rdm_assert(align && !(align & (align - 1)));
+	rdm_assert(state && want);
 	if (align > RDM_UNIT)
 		flags |= MALLOCX_LG_ALIGN(__builtin_ctzl(align));
 	*want = noted = (struct rdm_want){ 0 };
@@ -264,6 +286,7 @@ bool rdm_arena_resize(void *block, unsigned class)
 	size_t size = rdm_class_size(class);
 	size_t got;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_gate_enter();
 	got = rdm_je_xallocx(block, size, 0, MALLOCX_TCACHE_NONE);
 	rdm_gate_leave();
@@ -272,6 +295,7 @@ bool rdm_arena_resize(void *block, unsigned class)
 
 void rdm_arena_free(void *block, unsigned state)
 {
+	rdm_assert(block);
 	rdm_gate_enter();
 	deallocate(block, state);
 	rdm_gate_leave();

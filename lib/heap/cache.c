@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "heap/cache.h"
 
+#include "base/check.h"
 #include "heap/heap.h"
+#include "sync/quiesce.h"
 
 size_t rdm_cache_budget;
 struct rdm_quick rdm_quick;
 
 void rdm_cache_quicken(size_t reserve)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(reserve);
 	if (rdm_quick.units || !rdm_tls_open())
 		return;
 	rdm_quick =
@@ -16,6 +20,7 @@ void rdm_cache_quicken(size_t reserve)
 
 void rdm_cache_flush(struct rdm_cache *cache)
 {
+	rdm_assert(cache->home);
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
 		if (cache->stacks[c].floor)
 			rdm_depot_put_magazine(&cache->home->depot, c, rdm_cache_unload(cache, c));
@@ -25,6 +30,7 @@ size_t rdm_cache_bytes(const struct rdm_cache *cache)
 {
 	size_t bytes = 0;
 
+	rdm_assert(cache);
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++) {
 		const struct rdm_stack *stack = &cache->stacks[c];
 		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);

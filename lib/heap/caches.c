@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
+#include "base/check.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "heap/arena.h"
@@ -17,6 +18,7 @@
 #include "memory/meta.h"
 #include "rdmalloc.h"
 #include "sync/lock.h"
+#include "sync/quiesce.h"
 
 /* The caches of a thread, by its heaps' slots. */
 struct rdm_thread {
@@ -40,6 +42,7 @@ static struct rdm_thread *join_registry(void)
 {
 	struct rdm_thread *thread = rdm_meta_alloc(sizeof(*thread));
 
+	rdm_assert(!self);
 	if (!thread)
 		return &outsider;
 	/* It may call a malloc that is served by a pool. */
@@ -57,6 +60,7 @@ static bool make_slot(struct rdm_thread *thread, unsigned slot)
 	unsigned slots = thread->slots ? thread->slots : 8;
 	struct rdm_cache **caches;
 
+	rdm_assert(thread != &outsider);
 	if (slot < thread->slots)
 		return true;
 	while (slots <= slot)
@@ -74,6 +78,7 @@ static bool make_slot(struct rdm_thread *thread, unsigned slot)
 
 static void settle(struct rdm_cache *cache, struct rdm_heap *heap)
 {
+	rdm_assert(!cache->home);
 	rdm_lock_take(&registry);
 	cache->home = heap;
 	LIST_INSERT_HEAD(&heap->caches, cache, link);
@@ -108,6 +113,7 @@ static void leave_registry(void *arg)
 {
 	struct rdm_thread *thread = arg;
 
+	rdm_assert(thread && thread != &outsider);
 	rdm_tls.hot = &rdm_tls_no_cache;
 	self = &outsider;
 	for (unsigned i = 0; i < thread->slots; i++) {
@@ -162,6 +168,8 @@ static bool order_all_threads(void)
 /* Whether the cache's thread did not come with us through fork(). */
 static bool is_orphan(const struct rdm_cache *cache)
 {
+	rdm_assert(rdm_lock_is_mine(&registry));
+	rdm_assert(cache->home);
 	return atomic_load(&cache->home->inherited) && cache->owner != survivor;
 }
 
@@ -174,6 +182,7 @@ static bool lock_caches(struct rdm_heap *heap, bool idle)
 	struct rdm_cache *cache;
 	bool ordered;
 
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_lock_take(&registry);
 	LIST_FOREACH (cache, &heap->caches, link)
 		atomic_store(&cache->heap, RDM_NO_HEAP);
@@ -191,6 +200,7 @@ static void unlock_caches(struct rdm_heap *heap)
 {
 	struct rdm_cache *cache;
 
+	rdm_assert(rdm_lock_is_mine(&registry));
 	if (!atomic_load(&heap->inherited))
 		LIST_FOREACH (cache, &heap->caches, link)
 			atomic_store_explicit(&cache->heap, heap, memory_order_release);
@@ -213,6 +223,7 @@ bool rdm_caches_drain_depot(struct rdm_heap *heap)
 {
 	bool drained = false;
 
+	rdm_assert(rdm_quiesce_is_held());
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++) {
 		struct rdm_magazine *list = rdm_depot_take_all(&heap->depot, c);
 
@@ -227,6 +238,7 @@ bool rdm_caches_drain_depot(struct rdm_heap *heap)
 
 bool rdm_caches_drain(struct rdm_heap *heap)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	flush_all(heap, false);
 	return rdm_caches_drain_depot(heap);
 }
@@ -237,6 +249,7 @@ static void bury(struct rdm_heap *heap, const struct rdm_thread *except, bool in
 	struct rdm_cache *cache, *next;
 	struct rdm_caches buried = LIST_HEAD_INITIALIZER(buried);
 
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_lock_take(&registry);
 	for (cache = LIST_FIRST(&heap->caches); cache; cache = next) {
 		next = LIST_NEXT(cache, link);
@@ -266,6 +279,7 @@ void rdm_caches_bury(struct rdm_heap *heap)
 
 void rdm_caches_forget(struct rdm_heap *heap)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	bury_orphans(heap);
 	flush_all(heap, true);
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
@@ -276,6 +290,7 @@ void rdm_caches_close(struct rdm_heap *heap)
 {
 	struct rdm_cache *cache;
 
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_lock_take(&registry);
 	while ((cache = LIST_FIRST(&heap->caches))) {
 		rdm_cache_flush(cache);
@@ -291,6 +306,7 @@ void rdm_caches_adopt(struct rdm_heap *heap)
 {
 	struct rdm_cache *cache;
 
+	rdm_assert(rdm_quiesce_is_held());
 	bury_orphans(heap);
 	rdm_lock_take(&registry);
 	LIST_FOREACH (cache, &heap->caches, link)
@@ -304,6 +320,7 @@ size_t rdm_caches_bytes(struct rdm_heap *heap)
 	const struct rdm_cache *cache;
 	size_t bytes = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
 	LIST_FOREACH (cache, &heap->caches, link)
 		if ((all || cache->owner == self) && !is_orphan(cache))
 			bytes += rdm_cache_bytes(cache);

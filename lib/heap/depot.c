@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "memory/meta.h"
 #include "sync/lock.h"
@@ -36,6 +37,8 @@ void rdm_depot_destroy(struct rdm_depot *depot)
 
 static void push(struct rdm_magazine **list, struct rdm_magazine *magazine)
 {
+	rdm_assert(magazine);
+	rdm_assert(magazine != *list);
 	magazine->next = *list;
 	*list = magazine;
 }
@@ -56,6 +59,7 @@ static void count_in(struct rdm_shelf *shelf, size_t blocks)
 
 static void count_out(struct rdm_shelf *shelf, size_t blocks)
 {
+	rdm_assert(shelf->count >= blocks);
 	shelf->count -= blocks;
 	if (shelf->idle > shelf->count)
 		shelf->idle = shelf->count;
@@ -68,6 +72,10 @@ static size_t put_some(struct rdm_depot *depot, unsigned class, void **blocks, s
 	struct rdm_magazine *top = shelf->magazines;
 	size_t room;
 
+	rdm_assert(rdm_lock_is_mine(&depot->lock));
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(count);
+	rdm_assert(!top || (top->count && top->count <= RDM_MAGAZINE_BLOCKS));
 	if (!top || top->count == RDM_MAGAZINE_BLOCKS) {
 		top = pop(&depot->empty);
 		if (!top)
@@ -88,6 +96,8 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 	struct rdm_magazine *fresh;
 	size_t put = 0;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(blocks && count);
 	for (;;) {
 		size_t some;
 
@@ -109,6 +119,8 @@ static size_t take_some(struct rdm_depot *depot, unsigned class, void **blocks, 
 	struct rdm_shelf *shelf = &depot->shelves[class];
 	size_t taken = 0;
 
+	rdm_assert(rdm_lock_is_mine(&depot->lock));
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	while (shelf->magazines && taken < most) {
 		struct rdm_magazine *top = shelf->magazines;
 		size_t some = top->count < most - taken ? top->count : most - taken;
@@ -127,6 +139,8 @@ size_t rdm_depot_take(struct rdm_depot *depot, unsigned class, void **blocks, si
 {
 	size_t taken;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(blocks && most);
 	rdm_lock_take(&depot->lock);
 	taken = take_some(depot, class, blocks, most);
 	depot->asked++;
@@ -139,6 +153,8 @@ void rdm_depot_put_magazine(struct rdm_depot *depot, unsigned class, struct rdm_
 {
 	struct rdm_shelf *shelf = &depot->shelves[class];
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(magazine && magazine->count <= RDM_MAGAZINE_BLOCKS);
 	rdm_lock_take(&depot->lock);
 	push(magazine->count ? &shelf->magazines : &depot->empty, magazine);
 	count_in(shelf, magazine->count);
@@ -150,6 +166,7 @@ struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned c
 	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *magazine;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_lock_take(&depot->lock);
 	magazine = pop(&shelf->magazines);
 	if (magazine) {
@@ -168,6 +185,7 @@ size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, s
 	struct rdm_shelf *shelf;
 	size_t weeded = 0;
 
+	rdm_assert(blocks && most);
 	if (now - atomic_load_explicit(&depot->looked, memory_order_relaxed) < LOOK_MS)
 		return 0;
 	rdm_lock_take(&depot->lock);
@@ -197,6 +215,7 @@ struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
 	struct rdm_shelf *shelf = &depot->shelves[class];
 	struct rdm_magazine *list;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_lock_take(&depot->lock);
 	list = shelf->magazines;
 	*shelf = (struct rdm_shelf){ 0 };
@@ -206,6 +225,7 @@ struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
 
 void rdm_depot_count(struct rdm_depot *depot, uint64_t *asked, uint64_t *answered)
 {
+	rdm_assert(asked && answered);
 	rdm_lock_take(&depot->lock);
 	*asked = depot->asked;
 	*answered = depot->answered;

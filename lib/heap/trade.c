@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "heap/arena.h"
 #include "heap/caches.h"
@@ -21,6 +22,9 @@
 
 static void load(struct rdm_stack *stack, struct rdm_magazine *magazine, size_t blocks)
 {
+	rdm_assert(!stack->floor);
+	rdm_assert(magazine->count <= blocks);
+	rdm_assert(blocks && blocks <= RDM_MAGAZINE_BLOCKS);
 	stack->floor = magazine->blocks;
 	stack->ceiling = magazine->blocks + blocks;
 	atomic_store_explicit(&stack->top, magazine->blocks + magazine->count,
@@ -48,6 +52,7 @@ static void evict(struct rdm_cache *cache, unsigned class, bool any, struct chor
 	struct rdm_stack *stack;
 	void **top;
 
+	rdm_assert(cache->hand <= RDM_CLASS_MAX);
 	cache->hand = cache->hand % RDM_CLASS_MAX + 1;
 	stack = &cache->stacks[cache->hand];
 	top = atomic_load_explicit(&stack->top, memory_order_relaxed);
@@ -66,6 +71,7 @@ static bool trades_often(struct rdm_cache *cache, unsigned class)
 	uint32_t now = rdm_clock_ms();
 	uint32_t *due = &cache->due[class];
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	/* It is past, which is what a clock that wraps around says by a large difference. */
 	if (*due - now > (TRADES + 1) * TRADE_MS)
 		*due = now;
@@ -82,6 +88,9 @@ static bool grow(struct rdm_cache *cache, unsigned class)
 	size_t size = rdm_class_size(class);
 	size_t more = rdm_stack_allowance(stack), room = rdm_cache_budget - cache->bytes;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(more && more <= RDM_MAGAZINE_BLOCKS);
+	rdm_assert(cache->bytes <= rdm_cache_budget);
 	if (more == RDM_MAGAZINE_BLOCKS || room < size || !trades_often(cache, class))
 		return false;
 	if (more > RDM_MAGAZINE_BLOCKS - more)
@@ -100,6 +109,7 @@ static void spill(struct rdm_stack *stack, struct chores *chores)
 	size_t count = (size_t)(top - stack->floor);
 	size_t half = (count + 1) / 2;
 
+	rdm_assert(count && count <= RDM_MAGAZINE_BLOCKS);
 	memcpy(chores->blocks, stack->floor, half * sizeof(void *));
 	memmove(stack->floor, stack->floor + half, (count - half) * sizeof(void *));
 	atomic_store_explicit(&stack->top, top - half, memory_order_relaxed);
@@ -121,6 +131,7 @@ static void put_in_depot(struct rdm_heap *heap, unsigned class, void **blocks, s
 {
 	size_t put = rdm_depot_put(&heap->depot, class, blocks, count);
 
+	rdm_assert(blocks && count);
 	for (; put < count; put++)
 		rdm_arena_free(blocks[put], class);
 }
@@ -156,6 +167,7 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_heap *heap, unsigne
 {
 	size_t bytes = blocks * rdm_class_size(class);
 
+	rdm_assert(magazine && blocks);
 	for (unsigned tried = 0;; tried++) {
 		bool entered = rdm_cache_enter(cache, heap) && !cache->stacks[class].floor;
 		bool has_room = entered && cache->bytes + bytes <= rdm_cache_budget;
@@ -191,6 +203,7 @@ static bool equip(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class
 {
 	struct rdm_magazine *magazine = blocks ? rdm_depot_take_empty(&heap->depot) : NULL;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	if (!magazine)
 		return false;
 	if (load_in_turn(cache, heap, class, magazine, blocks))
@@ -228,6 +241,7 @@ static size_t stock(struct rdm_cache *cache, struct rdm_heap *heap, unsigned cla
 	struct rdm_stack *stack = &cache->stacks[class];
 	size_t taken = 0;
 
+	rdm_assert(count);
 	if (rdm_cache_enter(cache, heap) && stack->floor) {
 		void **top = atomic_load_explicit(&stack->top, memory_order_relaxed);
 		size_t room = (size_t)(stack->ceiling - top);
@@ -269,6 +283,7 @@ void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
 	size_t wanted = 0, count, stocked;
 	void *block;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
 	if (!rdm_cache_budget)
 		return NULL;
 	cache = cache_of(heap);
@@ -294,6 +309,7 @@ static void relieve(struct rdm_cache *cache, unsigned class, struct chores *chor
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 
+	rdm_assert(stack->floor);
 	evict(cache, class, false, chores);
 	if (grow(cache, class))
 		return;
@@ -334,6 +350,8 @@ void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
 	struct rdm_cache *cache;
 	enum push outcome = LOCKED;
 
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(block);
 	if (!rdm_cache_budget || rdm_class_size(class) > heap->kept_max) {
 		rdm_arena_free_many(&heap->arena, class, &block, 1);
 		return;

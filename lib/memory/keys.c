@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/keys.h"
 
+#include "base/check.h"
+#include "memory/reserve.h"
 #include "memory/sidetable.h"
+#include "sync/quiesce.h"
 
 struct rdm_keys rdm_keys;
 
@@ -17,6 +20,8 @@ int rdm_keys_open(size_t reserve)
 	size_t bytes = (reserve >> RDM_GRANULE_SHIFT) * sizeof(struct rdm_key);
 	int error = rdm_sidetable_map_array(tables, RDM_RAILS_MAX, bytes);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!atomic_load(&rdm_keys.reach));
 	if (error)
 		return error;
 	for (int rail = 0; rail < RDM_RAILS_MAX; rail++)
@@ -27,11 +32,15 @@ int rdm_keys_open(size_t reserve)
 
 int rdm_keys_cover(int rail, const void *end)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
 	return rdm_sidetable_cover(&tables[rail], granules_before(end) * sizeof(struct rdm_key));
 }
 
 static struct rdm_key *entry_of(int rail, const void *address)
 {
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
+	rdm_assert(tables[rail].base);
 	return (struct rdm_key *)(void *)tables[rail].base + granules_before(address);
 }
 
@@ -40,6 +49,11 @@ void rdm_keys_set(int rail, void *base, size_t length, const struct rdm_mr *mr)
 	struct rdm_key *entry = entry_of(rail, base);
 	struct rdm_key *end = entry + (length >> RDM_GRANULE_SHIFT);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(mr);
+	rdm_assert(!((uintptr_t)base & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_assert((size_t)((char *)end - tables[rail].base) <= tables[rail].usable);
 	for (; entry < end; entry++) {
 		entry->lkey = mr->lkey;
 		entry->rkey = mr->rkey;
@@ -54,6 +68,9 @@ void rdm_keys_clear(int rail, const void *base, size_t length)
 	struct rdm_key *entry = entry_of(rail, base);
 	struct rdm_key *end = entry + (length >> RDM_GRANULE_SHIFT);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!((uintptr_t)base & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	for (; entry < end; entry++)
 		__atomic_store_n(&entry->length, 0, __ATOMIC_RELEASE);
 }

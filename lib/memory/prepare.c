@@ -18,7 +18,10 @@
 #endif
 
 #include "base/ablate.h"
+#include "base/check.h"
 #include "base/kernel.h"
+#include "memory/reserve.h"
+#include "sync/quiesce.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -70,6 +73,7 @@ static int check_thp(void)
 
 static int check_node(int node)
 {
+	rdm_assert(node >= 0);
 #ifdef HAVE_NUMA
 	if (numa_available() >= 0 && node <= numa_max_node() &&
 	    numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned)node))
@@ -86,6 +90,9 @@ int rdm_prepare_check(const struct rdm_memory_kind *kind)
 {
 	int error = 0;
 
+	rdm_assert(kind->backing != RDM_BACKING_DEFAULT);
+	rdm_assert(kind->pages != RDM_PAGES_DEFAULT);
+	rdm_assert(kind->node >= -1);
 	if (kind->backing == RDM_BACKING_HUGETLB)
 		error = check_hugetlb(kind);
 	else if (kind->pages == RDM_PAGES_THP)
@@ -97,6 +104,8 @@ int rdm_prepare_check(const struct rdm_memory_kind *kind)
 
 static int map_anon(void *addr, size_t length, enum rdm_log_level level)
 {
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	if (!mprotect(addr, length, PROT_READ | PROT_WRITE))
 		return 0;
 	rdm_log(level,
@@ -152,6 +161,8 @@ static int map_shared(void *addr, size_t length, enum rdm_log_level level)
 	struct rlimit limit;
 	int fd, error = 0;
 
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	/* Past this limit ftruncate() raises SIGXFSZ. */
 	if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur < length) {
 		rdm_log(level,
@@ -185,6 +196,7 @@ static void advise_pages(void *addr, size_t length, const struct rdm_memory_kind
 
 static int bind_node(void *addr, size_t length, int node)
 {
+	rdm_assert(node >= -1);
 #ifdef HAVE_NUMA
 	struct bitmask *nodes;
 	long result;
@@ -212,6 +224,7 @@ __attribute__((noinline)) void rdm_prepare_dirty(void *addr, size_t length)
 	size_t page = base_page();
 	uint8_t nothing = 0;
 
+	rdm_assert(!((uintptr_t)addr & (base_page() - 1)));
 	if (rdm_ablated(RDM_ABLATE_WRITE))
 		return;
 	__asm__("" : "+r"(nothing));
@@ -233,6 +246,9 @@ int rdm_prepare_populate(void *addr, size_t length, bool write)
 {
 	int error = populate(addr, length);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!((uintptr_t)addr & (base_page() - 1)));
+	rdm_assert(length);
 	if (error == ENOMEM)
 		return error;
 	if (error || write)
@@ -250,6 +266,8 @@ void rdm_prepare_no_memory(size_t length)
 
 int rdm_prepare_dontfork(void *addr, size_t length)
 {
+	rdm_assert(!((uintptr_t)addr & (base_page() - 1)));
+	rdm_assert(length);
 	if (rdm_ablated(RDM_ABLATE_DONTFORK) || !madvise(addr, length, MADV_DONTFORK))
 		return 0;
 	rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on a slab: %s", strerror(errno));
@@ -258,6 +276,8 @@ int rdm_prepare_dontfork(void *addr, size_t length)
 
 void rdm_prepare_unmerge(void *addr, size_t length)
 {
+	rdm_assert(!((uintptr_t)addr & (base_page() - 1)));
+	rdm_assert(length);
 	/* EINVAL: a kernel without KSM. */
 	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
 		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
@@ -296,6 +316,10 @@ int rdm_prepare_map(void *addr, size_t length, size_t slab, const struct rdm_mem
 {
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_assert(slab && !(length % slab));
 	switch (kind->backing) {
 	case RDM_BACKING_HUGETLB:
 		error = map_hugetlb(addr, length, kind, level);
@@ -314,6 +338,9 @@ int rdm_prepare_again(void *addr, size_t length, const struct rdm_memory_kind *k
 {
 	int error = map_anon(addr, length, RDM_LOG_ERROR);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	if (!error)
 		error = protect(addr, length, kind);
 	if (!error && populate(addr, length) == ENOMEM) {

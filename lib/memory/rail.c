@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/rail.h"
 
+#include <stdint.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/check.h"
 #include "base/log.h"
+#include "memory/reserve.h"
+#include "sync/quiesce.h"
 
 static void explain(const struct rdm_rail *rail, size_t length, int error)
 {
@@ -14,6 +18,8 @@ static void explain(const struct rdm_rail *rail, size_t length, int error)
 	struct rlimit limit = { .rlim_cur = RLIM_INFINITY };
 	char memlock[96] = "";
 
+	rdm_assert(error > 0);
+	rdm_assert(rail->registrar.name);
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if ((error == ENOMEM || error == EPERM) && limit.rlim_cur != RLIM_INFINITY)
 		snprintf(
@@ -29,6 +35,11 @@ int rdm_rail_register(const struct rdm_rail *rail, void *addr, size_t length, st
 {
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail->used && rail->registrar.reg);
+	rdm_assert(mr);
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	*mr = (struct rdm_mr){ 0 };
 	error = rail->registrar.reg(rail->context, addr, length, mr);
 	/* A callback that returns -1 would be taken for an errno value. */
@@ -44,6 +55,9 @@ int rdm_rail_deregister(const struct rdm_rail *rail, void *addr, size_t length,
 {
 	int error = rail->registrar.dereg(rail->context, mr);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail->used && rail->registrar.dereg);
+	rdm_assert(mr);
 	if (error < 0)
 		error = EIO;
 	if (error)
@@ -55,6 +69,7 @@ int rdm_rail_deregister(const struct rdm_rail *rail, void *addr, size_t length,
 
 void rdm_rail_close(struct rdm_rail *rail, bool inherited)
 {
+	rdm_assert(rail->used);
 	if (rail->close)
 		rail->close(rail->context, inherited);
 	*rail = (struct rdm_rail){ 0 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/reserve.h"
 
+#include <stdint.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,9 +10,11 @@
 
 #include "base/ablate.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "memory/sidetable.h"
+#include "sync/quiesce.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -42,11 +45,13 @@ static unsigned long *kept(void)
 
 static size_t granule_of(const void *addr)
 {
+	rdm_assert(rdm_reserve_has(addr));
 	return rdm_reserve_distance(addr) >> RDM_GRANULE_SHIFT;
 }
 
 static char *granule_address(size_t granule)
 {
+	rdm_assert(granule <= granules);
 	return (char *)(rdm_reserve.base + (granule << RDM_GRANULE_SHIFT));
 }
 
@@ -90,6 +95,7 @@ static int map_tables(size_t size)
 	size_t bytes = (size / RDM_GRANULE + 63) / 64 * 8;
 	int error = rdm_sidetable_map(&taken_table, bytes);
 
+	rdm_assert(size && !(size & (RDM_GRANULE - 1)));
 	if (!error)
 		error = rdm_sidetable_map(&kept_table, bytes);
 	if (!error)
@@ -129,6 +135,8 @@ int rdm_reserve_open(size_t *size, bool inheritable)
 	char *base = map_what_is_possible(wanted_size(), size);
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!rdm_reserve_size() && size);
 	if (!base)
 		return ENOMEM;
 	__atomic_store_n(&rdm_reserve.base, (uintptr_t)base, __ATOMIC_RELAXED);
@@ -146,11 +154,15 @@ int rdm_reserve_open(size_t *size, bool inheritable)
 
 void rdm_reserve_publish(void)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(opened);
+	rdm_assert(!rdm_reserve_size());
 	__atomic_store_n(&rdm_reserve.size, opened, __ATOMIC_RELEASE);
 }
 
 void rdm_reserve_close(void)
 {
+	rdm_assert(!rdm_reserve_size());
 	munmap((void *)rdm_reserve.base, opened);
 	__atomic_store_n(&rdm_reserve.base, 0, __ATOMIC_RELAXED);
 	opened = 0;
@@ -164,12 +176,15 @@ static size_t find_free(size_t length, size_t align)
 	/* Alignment is one of addresses, so it counts from address 0. */
 	size_t offset = (rdm_reserve.base >> RDM_GRANULE_SHIFT) & (step - 1);
 
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_assert(align && !(align & (align - 1)));
 	return rdm_bits_find_clear(taken(), granules, lowest_free, length >> RDM_GRANULE_SHIFT,
 				   step, offset);
 }
 
 bool rdm_reserve_has_room(size_t length, size_t align)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	return find_free(length, align) != RDM_BITS_NONE;
 }
 
@@ -177,6 +192,7 @@ void *rdm_reserve_take(size_t length, size_t align)
 {
 	size_t first = find_free(length, align);
 
+	rdm_assert(rdm_quiesce_is_held());
 	if (first == RDM_BITS_NONE)
 		return NULL;
 	rdm_bits_assign(taken(), first, length >> RDM_GRANULE_SHIFT, true);
@@ -190,6 +206,11 @@ int rdm_reserve_release(void *addr, size_t length)
 	size_t first = granule_of(addr);
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_assert(rdm_bits_next(taken(), first + (length >> RDM_GRANULE_SHIFT), first, false) ==
+		   first + (length >> RDM_GRANULE_SHIFT));
 	/* Through libc, so that registration caches that watch mmap hear of it. */
 	if (mmap(addr, length, PROT_NONE, BLANK_FLAGS | MAP_FIXED, -1, 0) == MAP_FAILED)
 		return errno;
@@ -209,6 +230,10 @@ void rdm_reserve_keep(void *addr, size_t length, bool keep)
 	size_t first = granule_of(addr);
 	size_t run = length >> RDM_GRANULE_SHIFT;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_assert(rdm_reserve_has((char *)addr + length - 1));
 	for (size_t i = first; i < first + run; i++) {
 		kept_granules += keep - rdm_reserve_keeps(granule_address(i));
 	}
@@ -257,6 +282,7 @@ static void settle_granule(char *addr)
 	static bool complained;
 	size_t granule = granule_of(addr);
 
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	if (rdm_bits_next(taken(), granule + 1, granule, true) == granule) {
 		if (!complained)
 			rdm_log(RDM_LOG_WARN,
@@ -280,6 +306,8 @@ static void map_again(void *addr, size_t length)
 	void *got = mmap(addr, length, PROT_NONE, BLANK_FLAGS | MAP_FIXED_NOREPLACE, -1, 0);
 	size_t half = (length / 2 + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1);
 
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	if (got == addr)
 		return;
 	if (got == MAP_FAILED && errno != EEXIST)

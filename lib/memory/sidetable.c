@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "sync/quiesce.h"
+
 static size_t round_to_page(size_t bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -16,6 +19,8 @@ int rdm_sidetable_map_array(struct rdm_sidetable table[], size_t count, size_t b
 {
 	char *base;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(table && count && bytes);
 	bytes = round_to_page(bytes);
 	base = mmap(NULL, count * bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 		    0);
@@ -33,6 +38,9 @@ int rdm_sidetable_map(struct rdm_sidetable *table, size_t bytes)
 
 int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(table->base);
+	rdm_assert(bytes <= table->bytes);
 	bytes = round_to_page(bytes);
 	if (bytes <= table->usable)
 		return 0;
@@ -44,6 +52,7 @@ int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes)
 
 void rdm_sidetable_unmap(struct rdm_sidetable *table)
 {
+	rdm_assert(table);
 	if (table->base)
 		munmap(table->base, table->bytes);
 	*table = (struct rdm_sidetable){ 0 };

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/slab_map.h"
 
+#include "base/check.h"
+#include "memory/reserve.h"
 #include "memory/sidetable.h"
+#include "sync/quiesce.h"
 
 _Atomic(struct rdm_slab *) *rdm_slab_map;
 
@@ -23,6 +26,7 @@ int rdm_slab_map_open(size_t reserve)
 
 void rdm_slab_map_close(void)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_slab_map = NULL;
 	rdm_sidetable_unmap(&table);
 }
@@ -32,6 +36,10 @@ void rdm_slab_map_assign(void *addr, size_t length, struct rdm_slab *slab)
 	size_t first = rdm_reserve_distance(addr) >> RDM_GRANULE_SHIFT;
 	size_t end = first + (length >> RDM_GRANULE_SHIFT);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_assert(rdm_reserve_has(addr));
 	for (size_t i = first; i < end; i++)
 		atomic_store_explicit(&rdm_slab_map[i], slab, memory_order_release);
 }

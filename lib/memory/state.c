@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/state.h"
 
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "base/size_class.h"
 #include "memory/reserve.h"
 #include "memory/sidetable.h"
+#include "sync/quiesce.h"
 
 /*
  * Where the tables start in a page. A CPU that compares the lower twelve bits only
@@ -21,6 +25,8 @@ int rdm_state_open(size_t reserve)
 {
 	int error = rdm_sidetable_map(&fine_table, SKEW + (reserve >> RDM_UNIT_SHIFT));
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(reserve && rdm_reserve.base);
 	if (!error)
 		error = rdm_sidetable_map(&coarse_table,
 					  SKEW + (reserve >> RDM_STATE_COARSE_SHIFT));
@@ -47,6 +53,8 @@ int rdm_state_cover(const void *end)
 	size_t distance = rdm_reserve_distance(end);
 	int error = rdm_sidetable_cover(&fine_table, SKEW + (distance >> RDM_UNIT_SHIFT));
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rdm_state.fine && rdm_state.coarse);
 	if (!error)
 		error = rdm_sidetable_cover(&coarse_table,
 					    SKEW + (distance >> RDM_STATE_COARSE_SHIFT));
@@ -61,6 +69,7 @@ static bool is_clear(const _Atomic uint8_t *line)
 	const uint64_t *words = (const uint64_t *)(const void *)line;
 	uint64_t all = 0;
 
+	rdm_assert(line);
 	/* Other threads may write them, so atomic loads. */
 	for (size_t i = 0; i < LINE / sizeof(*words); i++)
 		all |= __atomic_load_n(&words[i], __ATOMIC_RELAXED);
@@ -70,6 +79,7 @@ static bool is_clear(const _Atomic uint8_t *line)
 /* The first address in [from, end), multiples of 64, whose fine byte is not 0, or end. */
 static char *next_unit(char *from, char *end)
 {
+	rdm_assert(!((uintptr_t)from & (RDM_UNIT - 1)) && !((uintptr_t)end & (RDM_UNIT - 1)));
 	while (from < end) {
 		const _Atomic uint8_t *byte = rdm_state_fine((uintptr_t)from);
 
@@ -85,6 +95,8 @@ static char *next_unit(char *from, char *end)
 
 char *rdm_state_next(char *from, const char *end, unsigned *state)
 {
+	rdm_assert(!((uintptr_t)from & (RDM_UNIT - 1)));
+	rdm_assert(state);
 	while (from < end) {
 		char *page_end = (char *)((uintptr_t)from | (RDM_STATE_COARSE - 1)) + 1;
 

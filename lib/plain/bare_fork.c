@@ -3,11 +3,13 @@
 
 #include <sched.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "plain/inherit.h"
 #include "plain/pins.h"
 #include "pool/pool.h"
 #include "sync/interrupted.h"
+#include "sync/lock.h"
 
 /* A pool that outlives forks is the only one there is, and it stays. */
 static struct rdm_slab_set *only_set(void)
@@ -51,6 +53,7 @@ void rdm_bare_fork_postfork(bool child)
 {
 	struct rdm_slab_set *set = only_set();
 
+	rdm_assert(set && rdm_lock_is_mine(&set->lock));
 	if (child) {
 		rdm_inherit_postfork_child(set);
 		rdm_pins_postfork_child();

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "memory/slab_map.h"
 #include "plain/pages.h"
 #include "plain/pins.h"
@@ -32,6 +33,8 @@ void rdm_discard_runs(const struct rdm_run *run, size_t count)
 {
 	bool asked = false;
 
+	rdm_assert(rdm_gate_is_inside());
+	rdm_assert(run || !count);
 	for (size_t i = 0; i < count; i++) {
 		if (!is_worth_it(&run[i]))
 			continue;
@@ -66,6 +69,8 @@ static bool zero_pages(char *block, size_t usable)
 
 void rdm_discard_zero(char *block, size_t size, size_t usable)
 {
+	rdm_assert(size <= usable);
+	rdm_assert(rdm_slab_of(block));
 	if (size < ZERO_BYTES || !zero_pages(block, usable))
 		memset(block, 0, size);
 }
@@ -74,6 +79,7 @@ bool rdm_discard_move(void *to, void *from, size_t length)
 {
 	bool moved;
 
+	rdm_assert(rdm_slab_of(from) && rdm_slab_of(to));
 	if (length < RDM_MOVED_BYTES || !rdm_slab_of(from)->set->ops->outlives_fork ||
 	    rdm_pins_any(from, length) || rdm_pins_any(to, length))
 		return false;

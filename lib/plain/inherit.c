@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "plain/inherit.h"
 
+#include "base/check.h"
 #include "base/kernel.h"
 #include "fork/snapshot.h"
 #include "plain/pins.h"
 #include "plain/present.h"
 #include "slab/live.h"
+#include "sync/interrupted.h"
+#include "sync/lock.h"
 
 /* What there is of plain memory, which may never have been touched: a look must not make it. */
 static void copy_present(char *shadow, const struct rdm_slab *slab, const char *from,
@@ -14,6 +17,8 @@ static void copy_present(char *shadow, const struct rdm_slab *slab, const char *
 	size_t length;
 	bool present;
 
+	rdm_assert(shadow);
+	rdm_assert(from <= end);
 	for (; from < end; from += length) {
 		length = rdm_present_run(pagemap, from, end, &present);
 		if (present)
@@ -55,6 +60,7 @@ void rdm_inherit_prefork(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
 	rdm_pins_spare(__builtin_frame_address(0));
 	rdm_pins_prefork_set(set);
 	TAILQ_FOREACH (slab, &set->slabs, link) {
@@ -94,6 +100,7 @@ void rdm_inherit_postfork_child(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		place_pinned(slab);
 	rdm_pins_postfork_child_set(set);

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
+#include "base/check.h"
 #include "base/kernel.h"
 #include "base/log.h"
+#include "memory/reserve.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -22,6 +24,8 @@ int rdm_pages_map(void *addr, size_t length)
 	void *memory = rdm_kernel_map(NULL, length, PROT_READ | PROT_WRITE, 0);
 	int error = errno;
 
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	if (memory == MAP_FAILED)
 		return error;
 	if (rdm_kernel_move(memory, addr, length, 0))
@@ -34,6 +38,7 @@ int rdm_pages_map(void *addr, size_t length)
 /* Pages that were moved there keep mappings of their own, so large runs are mapped anew. */
 void rdm_pages_discard(void *addr, size_t length, bool moved)
 {
+	rdm_assert(length);
 	if (length >= RDM_MOVED_BYTES && moved &&
 	    rdm_kernel_map(addr, length, PROT_READ | PROT_WRITE, MAP_FIXED) == addr)
 		return;
@@ -73,6 +78,7 @@ void rdm_pages_touch(void *addr, size_t length)
 	char *start = (char *)((uintptr_t)addr & ~(page - 1));
 	const char *end = (char *)addr + length;
 
+	rdm_assert(addr || !length);
 	/* Nobody can pin more than there is: do not look for it page by page. */
 	if (rdm_ablated(RDM_ABLATE_WRITE) || length / page > (size_t)sysconf(_SC_PHYS_PAGES))
 		return;

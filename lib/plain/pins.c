@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/ablate.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/kernel.h"
 #include "base/log.h"
@@ -15,6 +16,8 @@
 #include "memory/state.h"
 #include "plain/pages.h"
 #include "plain/present.h"
+#include "sync/gate.h"
+#include "sync/interrupted.h"
 #include "sync/lock.h"
 
 #define BUCKETS 4096
@@ -62,11 +65,13 @@ struct part {
 
 static size_t page_of(const struct rdm_slab *slab, const char *addr)
 {
+	rdm_assert(addr >= slab->base && addr < slab->base + slab->length);
 	return (size_t)(addr - slab->base) >> rdm_state.page_shift;
 }
 
 static char *page_address(const struct rdm_slab *slab, size_t page)
 {
+	rdm_assert(page <= slab->pages);
 	return slab->base + (page << rdm_state.page_shift);
 }
 
@@ -140,6 +145,9 @@ static int hold(const struct part *part)
 	uint16_t *pins = pins_of(part->slab);
 	int error = 0;
 
+	rdm_assert(rdm_lock_is_mine(&lock));
+	rdm_assert(pins);
+	rdm_assert(part->first < part->end && part->end <= part->slab->pages);
 	if (part->slab->set->ops->outlives_fork && !rdm_ablated(RDM_ABLATE_DONTFORK))
 		error = advise(start, (part->end - part->first) << rdm_state.page_shift,
 			       MADV_DONTFORK);
@@ -157,6 +165,8 @@ static void let_go(const struct part *part)
 	uint16_t *pins = pins_of(part->slab);
 	size_t end;
 
+	rdm_assert(rdm_lock_is_mine(&lock));
+	rdm_assert(part->first < part->end && part->end <= part->slab->pages);
 	if (!pins)
 		return;
 	for (size_t i = part->first; i < part->end; i = end) {
@@ -201,6 +211,7 @@ static int hold_range(char *addr, size_t length)
 	struct part part;
 	int error = 0;
 
+	rdm_assert(length);
 	while (!error && next_part(&at, addr + length, &part)) {
 		inside = true;
 		if (!make_pins(part.slab)) {
@@ -284,6 +295,7 @@ static struct bucket *bucket_of(const void *handle)
 
 void rdm_pins_name(struct rdm_pin *pin, const void *handle)
 {
+	rdm_assert(pin && handle);
 	pin->handle = handle;
 	rdm_lock_take(&lock);
 	LIST_INSERT_HEAD(bucket_of(handle), pin, link);
@@ -306,6 +318,7 @@ struct rdm_pin *rdm_pins_take(const void *handle)
 
 void rdm_pins_drop(struct rdm_pin *pin)
 {
+	rdm_assert(pin);
 	rdm_pins_drop_range(pin->addr, pin->length);
 	rdm_meta_free(pin);
 }
@@ -322,6 +335,7 @@ static size_t next_pinned(const struct rdm_slab *slab, size_t page, size_t end, 
 {
 	const uint16_t *pins = pins_of(slab);
 
+	rdm_assert(page <= end && end <= slab->pages);
 	if (!pins)
 		return pinned ? end : page;
 	while (page < end && (read_pin(pins, page) != 0) != pinned)
@@ -342,6 +356,7 @@ bool rdm_pins_any(const void *addr, size_t length)
 
 bool rdm_pins_unseen(void)
 {
+	rdm_assert(rdm_gate_is_inside());
 	/* What the kernel has yet to unpin may stay where it is, too. */
 	return !rdm_ablated(RDM_ABLATE_UNSEEN) &&
 	       rdm_present_pinned() > __atomic_load_n(&counts.pages, __ATOMIC_RELAXED);
@@ -354,6 +369,8 @@ bool rdm_pins_discard(void *addr, size_t length)
 	size_t end = page + (length >> rdm_state.page_shift);
 	bool all = true;
 
+	rdm_assert(slab);
+	rdm_assert(end <= slab->pages);
 	while (page < end) {
 		size_t until = next_pinned(slab, page, end, true);
 
@@ -398,6 +415,8 @@ bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **ru
 	const uint16_t *pins = pins_of(slab);
 	size_t page, first, last;
 
+	rdm_assert(from >= slab->base);
+	rdm_assert(end <= slab->base + slab->length);
 	if (from >= end || (!pins && !everything))
 		return false;
 	last = page_of(slab, end - 1);
@@ -414,6 +433,7 @@ void rdm_pins_note_stack(void *addr, size_t length)
 {
 	struct stack *stack = rdm_meta_alloc(sizeof(*stack));
 
+	rdm_assert(addr && length);
 	if (!stack) {
 		rdm_log(RDM_LOG_WARN,
 			"no memory to remember a thread's stack: register nothing on it");
@@ -515,6 +535,7 @@ static void take_out(const struct rdm_slab *slab)
 	char *end = slab->base + slab->length;
 	size_t length;
 
+	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
 	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
 		int error = rdm_ablated(RDM_ABLATE_REASSERT | RDM_ABLATE_DONTFORK) ?
 				    0 :
@@ -534,6 +555,7 @@ void rdm_pins_prefork_set(struct rdm_slab_set *set)
 	const struct rdm_slab *slab;
 	size_t pinned = rdm_present_pinned();
 
+	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
 	spare_stacks();
 	everything = pinned > counts.pages + pages_dropped_lately();
 	if (everything && !counts.unseen++)

@@ -7,10 +7,12 @@
 #include <stdio.h>
 
 #include "api/create.h"
+#include "base/check.h"
 #include "fork/fork.h"
 #include "fork/snapshot.h"
 #include "memory/meta.h"
 #include "memory/prepare.h"
+#include "memory/reserve.h"
 #include "memory/state.h"
 #include "plain/discard.h"
 #include "plain/inherit.h"
@@ -27,6 +29,8 @@
 static int map_heritable(const struct rdm_slab_set *set, void *addr, size_t length, size_t slab,
 			 enum rdm_log_level level)
 {
+	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	(void)set;
 	(void)slab;
 	(void)level;
@@ -59,6 +63,7 @@ static size_t pinned_bytes(const struct rdm_slab *slab)
 
 static void forget(struct rdm_slab *slab)
 {
+	rdm_assert(slab->free_pages == slab->pages);
 	rdm_meta_free(slab->pins);
 }
 
@@ -112,6 +117,8 @@ static struct rdm_pool *create(const char *name, enum rdm_fork_policy fork, int 
 {
 	struct rdm_pool *pool = rdm_pool_new();
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!rdm_pools());
 	*error = ENOMEM;
 	if (!pool)
 		return NULL;

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "memory/state.h"
 
 #define AT_ONCE 512
@@ -36,6 +37,8 @@ size_t rdm_present_run(int fd, const char *from, const char *end, bool *present)
 	size_t run = 1, length;
 	ssize_t got;
 
+	rdm_assert(from < end);
+	rdm_assert(present);
 	if (pages > AT_ONCE)
 		pages = AT_ONCE;
 	got = fd < 0 ? -1 :
@@ -80,6 +83,7 @@ int rdm_present_few(char *from, size_t length, struct rdm_present runs[RDM_PRESE
 	long n = fd < 0 ? -1 : syscall(SYS_ioctl, fd, SCAN, &scan);
 	uint64_t bytes = 0;
 
+	rdm_assert(length && runs);
 	rdm_present_close(fd);
 	errno = saved;
 	for (long i = 0; i < n; i++)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "memory/state.h"
@@ -40,6 +41,7 @@ static size_t overlap(const struct mapping *map, const struct rdm_slab *slab)
 {
 	uintptr_t start = (uintptr_t)slab->base, end = start + slab->length;
 
+	rdm_assert(map->start <= map->end);
 	start = map->start > start ? map->start : start;
 	end = map->end < end ? map->end : end;
 	return start < end ? (end - start) >> rdm_state.page_shift : 0;
@@ -105,6 +107,7 @@ static int read_slab_pages(const struct rdm_slab *slab, int pagemap, struct rdm_
 	uint64_t entries[PAGEMAP_BATCH];
 	size_t first = (uintptr_t)slab->base >> rdm_state.page_shift;
 
+	rdm_assert(pagemap >= 0);
 	for (size_t done = 0; done < slab->pages;) {
 		size_t wanted =
 			slab->pages - done < PAGEMAP_BATCH ? slab->pages - done : PAGEMAP_BATCH;
@@ -142,6 +145,7 @@ static void read_keys(const struct rdm_slab_set *set, struct rdm_audit *audit)
 	const struct rdm_slab *slab;
 	unsigned rails = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
 	for (int i = 0; i < RDM_RAILS_MAX; i++)
 		if (set->rails[i].used && !set->rails[i].closing)
 			rails |= 1U << i;
@@ -154,6 +158,7 @@ static int audit_set(const struct rdm_slab_set *set, struct rdm_audit *audit)
 {
 	int error = read_flags(set, audit);
 
+	rdm_assert(rdm_quiesce_is_held());
 	if (!error)
 		error = read_pages(set, audit);
 	if (error) {
@@ -172,6 +177,7 @@ static int audit_pool(struct rdm_pool *pool, struct rdm_audit *audit)
 {
 	int error = audit_set(&pool->slabs, audit);
 
+	rdm_assert(audit);
 	if (!error) {
 		pool->audited.time_ns = rdm_clock_time_ns();
 		pool->audited.pages = audit->pages;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdint.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "heap/caches.h"
 #include "memory/reserve.h"
@@ -16,6 +17,7 @@ static bool grow_ahead(void);
 
 void rdm_growth_changed(struct rdm_pool *pool)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	pool->regions++;
 	rdm_watermark_renew(&pool->slabs);
 	if (pool->slabs.watermark.bytes && pool->slabs.bytes)
@@ -26,6 +28,7 @@ size_t rdm_growth_least(const struct rdm_memory_kind *kind)
 {
 	size_t page = rdm_prepare_page_size(kind);
 
+	rdm_assert(kind->pages != RDM_PAGES_DEFAULT);
 	return page > RDM_GRANULE ? page : RDM_GRANULE;
 }
 
@@ -41,6 +44,8 @@ static int refuse_inherited(struct rdm_pool *pool)
 
 static int refuse_limit(struct rdm_pool *pool, size_t length)
 {
+	rdm_assert(pool->limit);
+	rdm_assert(length);
 	if (!pool->complained)
 		rdm_log(RDM_LOG_WARN,
 			"pool %s has %zu MiB of slabs, %zu MiB more would pass its limit of %zu MiB",
@@ -54,6 +59,7 @@ static size_t shortest_slab(const struct rdm_pool *pool, size_t size)
 {
 	size_t granule = rdm_growth_least(&pool->slabs.kind);
 
+	rdm_assert(size);
 	return (size + granule - 1) & ~(granule - 1);
 }
 
@@ -66,6 +72,7 @@ static size_t slab_length(const struct rdm_pool *pool, size_t size)
 	size_t max = rdm_slabs_max_length(&pool->slabs);
 	size_t length, most;
 
+	rdm_assert(rdm_quiesce_is_held());
 	length = shortest_slab(pool, size);
 	most = (room < max ? room : max) & ~(granule - 1);
 	if (length > most)
@@ -82,6 +89,8 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	size_t length = slab_length(pool, size);
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(align && !(align & (align - 1)));
 	align = align > page ? align : page;
 	/* When few addresses are left a short slab is better than none. */
 	if (length && !rdm_slabs_have_room(length, align))
@@ -108,6 +117,7 @@ static bool trim_idle(struct rdm_pool *pool)
 {
 	size_t before = pool->slabs.bytes;
 
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_slabs_trim(&pool->slabs, 0);
 	if (pool->slabs.bytes == before)
 		return false;
@@ -124,6 +134,7 @@ static int scrape_together(struct rdm_pool *pool, const struct rdm_want *want, b
 {
 	bool drained = rdm_caches_drain(&pool->heap) && patient;
 
+	rdm_assert(want->size);
 	rdm_arena_purge(&pool->heap.arena);
 	if (drained || rdm_slabs_can_carve(&pool->slabs, want->size, want->align))
 		return 0;
@@ -137,6 +148,8 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	bool drained;
 	int error = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(want->size && want->align);
 	if (atomic_load(&pool->heap.inherited))
 		return refuse_inherited(pool);
 	if (generation != rdm_pool_generation(pool))
@@ -169,6 +182,7 @@ static struct rdm_pool *find_waiting(void)
 	struct rdm_pool *first = NULL;
 	uint64_t least = UINT64_MAX;
 
+	rdm_assert(rdm_quiesce_is_held());
 	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next) {
 		uint64_t turn = rdm_watermark_turn(&pool->slabs);
 
@@ -187,6 +201,7 @@ static bool grow_ahead(void)
 	struct rdm_slab_set *set;
 	size_t more = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
 	if (!pool)
 		return false;
 	set = &pool->slabs;
@@ -218,6 +233,7 @@ static size_t batch_count(const struct rdm_pool *pool, size_t length, size_t byt
 	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
 	size_t count = (bytes - 1) / length + 1;
 
+	rdm_assert(length && bytes);
 	if (count > RESERVE_STEP / length)
 		count = RESERVE_STEP / length;
 	if (count > RDM_BATCH_MAX)
@@ -237,6 +253,7 @@ static int add_batch(struct rdm_pool *pool, size_t bytes)
 	size_t made;
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
 	if (count < 2)
 		return add_slab(pool, 1, RDM_GRANULE);
 	error = rdm_slabs_add_batch(&pool->slabs, length, page, count, &made);
@@ -253,6 +270,7 @@ static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
 {
 	int error;
 
+	rdm_assert(done);
 	if (atomic_load(&pool->heap.inherited))
 		return refuse_inherited(pool);
 	if (bytes > rdm_reserve_size()) {

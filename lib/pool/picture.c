@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "memory/slab_map.h"
@@ -14,6 +15,7 @@
 #include "slab/live.h"
 #include "slab/registration.h"
 #include "sync/fork_count.h"
+#include "sync/lock.h"
 #include "sync/quiesce.h"
 
 #define CELL_SHIFT_MIN 16
@@ -39,6 +41,7 @@ static void copy_text(char *to, const char *from, size_t size)
 {
 	size_t length = strnlen(from, size - 1);
 
+	rdm_assert(size);
 	memcpy(to, from, length);
 	to[length] = '\0';
 }
@@ -47,6 +50,7 @@ static size_t bytes_in_all(void)
 {
 	size_t bytes = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
 	for (const struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next)
 		bytes += pool->slabs.bytes + pool->slabs.quarantined;
 	return bytes;
@@ -84,6 +88,7 @@ static void draw_live(struct drawing *drawing, size_t end)
 {
 	const struct rdm_slab *slab = drawing->slab;
 
+	rdm_assert(rdm_lock_is_mine(&drawing->slab->set->lock));
 	while (drawing->next && drawing->next < slab->base + end) {
 		size_t size, from, stop;
 		char *block = rdm_live_next(slab, (char *)(uintptr_t)drawing->next, &size);
@@ -107,6 +112,8 @@ static void draw_carved(const struct drawing *drawing, size_t from, size_t end)
 	unsigned pages = drawing->shift - rdm_state.page_shift;
 	size_t last = end >> rdm_state.page_shift;
 
+	rdm_assert(rdm_lock_is_mine(&drawing->slab->set->lock));
+	rdm_assert(from < end && end <= drawing->slab->length);
 	for (size_t page = from >> rdm_state.page_shift; drawing->cells && page < last; page++) {
 		page = rdm_bits_next(carved, last, page, true);
 		if (page < last)
@@ -134,6 +141,7 @@ static struct rdm_picture_slab *add_slab(struct rdm_picture *picture, size_t len
 	size_t cells = length >> header->cell_shift;
 	struct rdm_picture_slab *slab;
 
+	rdm_assert(length);
 	if (header->slabs == RDM_PICTURE_SLABS || cells > RDM_PICTURE_CELLS - header->cells) {
 		header->slabs_left_out++;
 		return NULL;
@@ -157,6 +165,8 @@ static void draw_slab(struct rdm_picture *picture, const struct rdm_slab *slab,
 	};
 	size_t pinned = slab->set->ops->pinned_bytes(slab);
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(slab->set->ops->pinned_bytes);
 	draw_cells(&drawing, slab->set);
 	pool->live_bytes += drawing.live_bytes;
 	pool->live_blocks += drawing.live_blocks;
@@ -176,6 +186,7 @@ static void describe(struct rdm_picture_pool *drawn, struct rdm_pool *pool)
 	const struct rdm_slab_set *set = &pool->slabs;
 	struct rdm_stats stats;
 
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_stats_read(pool, &stats);
 	*drawn = (struct rdm_picture_pool){
 		.flags = (stats.inherited ? RDM_PICTURE_POOL_INHERITED : 0U) |
@@ -217,6 +228,7 @@ static struct rdm_pool *find_pool(unsigned slot)
 {
 	struct rdm_pool *found = NULL;
 
+	rdm_assert(rdm_quiesce_is_held());
 	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next)
 		if (pool->heap.slot >= slot && (!found || pool->heap.slot < found->heap.slot))
 			found = pool;
@@ -226,6 +238,7 @@ static struct rdm_pool *find_pool(unsigned slot)
 /* Lets others in who wait for the quiesce lock. False: the pool has gone meanwhile. */
 static bool make_way(const struct rdm_pool *pool, unsigned slot)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_quiesce_leave(0);
 	rdm_quiesce_enter("statistics");
 	return find_pool(slot) == pool;
@@ -245,6 +258,7 @@ static bool draw_slabs(struct rdm_picture *picture, const struct rdm_pool *pool,
 	const struct rdm_slab_index *index = &pool->slabs.index;
 	uint64_t end = clock_ns() + WAIT_NS;
 
+	rdm_assert(rdm_quiesce_is_held());
 	do {
 		*granule = rdm_bits_next(index->slabs, index->granules, *granule, true);
 		if (*granule >= index->granules)
@@ -262,6 +276,7 @@ static void draw_pool(struct rdm_picture *picture, struct rdm_pool *pool)
 	unsigned slot = pool->heap.slot;
 	size_t granule = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
 	if (header->pools == RDM_PICTURE_POOLS) {
 		header->pools_left_out++;
 		return;

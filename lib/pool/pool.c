@@ -4,7 +4,9 @@
 #include <errno.h>
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "base/log.h"
+#include "sync/quiesce.h"
 
 #define MAGIC 0x6c6f6f706d6472ULL
 
@@ -25,6 +27,8 @@ bool rdm_pool_check(const struct rdm_pool *pool, const char *caller)
 
 void rdm_pools_add(struct rdm_pool *pool)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(pool->slabs.ops && pool->slab_size);
 	pool->heap.slot = (unsigned)rdm_bits_next(slots, POOLS_MAX, 0, false);
 	rdm_bits_assign(slots, pool->heap.slot, 1, true);
 	pool->next = pools;
@@ -36,6 +40,8 @@ void rdm_pools_remove(struct rdm_pool *pool)
 {
 	struct rdm_pool **link = &pools;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(pools);
 	while (*link != pool)
 		link = &(*link)->next;
 	*link = pool->next;
@@ -50,6 +56,8 @@ struct rdm_pool *rdm_pools(void)
 
 void rdm_pools_for_each(void (*call)(struct rdm_pool *pool))
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(call);
 	for (struct rdm_pool *pool = pools; pool; pool = pool->next)
 		call(pool);
 }

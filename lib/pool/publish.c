@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/kernel.h"
@@ -111,6 +112,7 @@ static int open_memfd(void)
 	struct stat info = { .st_size = 0 };
 	int fd = make_memfd();
 
+	rdm_assert(rdm_quiesce_is_held());
 	memfd.used = 0;
 	if (fd >= 0 && !ftruncate(fd, sizeof(*picture)) && !fstat(fd, &info))
 		memfd.map = map_memfd(fd);
@@ -130,6 +132,7 @@ static int open_memfd(void)
 
 static void close_memfd(void)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	if (memfd.map)
 		munmap(memfd.map, sizeof(*picture));
 	memfd.map = NULL;
@@ -167,6 +170,7 @@ static size_t picture_bytes(const struct rdm_picture_header *header)
 
 static char *append(char *to, const void *from, size_t bytes)
 {
+	rdm_assert(to && from);
 	memcpy(to, from, bytes);
 	return to + bytes;
 }
@@ -177,6 +181,8 @@ static void write_picture(void)
 	struct rdm_picture_header *there = (struct rdm_picture_header *)(void *)memfd.map;
 	char *to = memfd.map + sizeof(*header);
 
+	rdm_assert(memfd.map);
+	rdm_assert(header->bytes <= memfd.used);
 	header->sequence++;
 	__atomic_store_n(&there->sequence, header->sequence, __ATOMIC_RELAXED);
 	__sync_synchronize();
@@ -205,6 +211,7 @@ static int make_room(size_t bytes)
 
 static void sign(struct rdm_picture_header *header, uint64_t start)
 {
+	rdm_assert(start);
 	header->magic = RDM_PICTURE_MAGIC;
 	header->version = RDM_PICTURE_VERSION;
 #ifdef RDM_PRELOAD
@@ -270,6 +277,7 @@ void rdm_publish_start(void)
 {
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
 	atomic_store(&rdm_publish_due, false);
 	if (started || !rdm_conf()->publish)
 		return;

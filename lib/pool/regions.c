@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"
@@ -50,6 +51,8 @@ static void write_regions(const struct rdm_pool *pool, int rail, size_t count, c
 	};
 	const struct rdm_slab *slab;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
 	memcpy(out, &header, sizeof(header));
 	out += sizeof(header);
 	TAILQ_FOREACH (slab, &pool->slabs.slabs, link) {
@@ -71,6 +74,8 @@ static ssize_t export(const struct rdm_pool *pool, int rail, void *buffer, size_
 	const struct rdm_slab *slab;
 	size_t count = 0, size;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
 	TAILQ_FOREACH (slab, &pool->slabs.slabs, link)
 		count += has_key(slab, rail);
 	size = sizeof(struct header) + count * sizeof(struct region);
@@ -129,6 +134,7 @@ static struct region read_region(const void *buffer, int64_t index)
 {
 	struct region region;
 
+	rdm_assert(index >= 0);
 	memcpy(&region,
 	       (const char *)buffer + sizeof(struct header) + (size_t)index * sizeof(region),
 	       sizeof(region));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "heap/caches.h"
 #include "memory/state.h"
@@ -14,6 +15,7 @@ static void count_slabs(struct rdm_slab_set *set, struct rdm_stats *stats)
 {
 	const struct rdm_slab *slab;
 
+	rdm_assert(stats);
 	rdm_slabs_lock(set);
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		stats->slabs += !slab->quarantined;
@@ -25,6 +27,8 @@ void rdm_stats_read(struct rdm_pool *pool, struct rdm_stats *stats)
 {
 	struct rdm_slab_set *set = &pool->slabs;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(stats);
 	*stats = (struct rdm_stats){
 		.size = sizeof(*stats),
 		.slab_bytes = set->bytes,

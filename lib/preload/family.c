@@ -13,6 +13,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "base/size_class.h"
@@ -131,6 +132,7 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	rdm_pool *pool;
 	void *block;
 
+	rdm_assert(alignment && !(alignment & (alignment - 1)));
 	/* libc's own, while the pool or a slab is made. */
 	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
 		return NULL;
@@ -159,6 +161,7 @@ RDM_EXPORT void *malloc(size_t size)
 
 __attribute__((noinline)) static void free_ours(void *ptr)
 {
+	rdm_assert(is_ours(ptr));
 	if (UNLIKELY(rdm_report_is_wanted))
 		rdm_report_freed(rdm_usable_size(ptr));
 	if (UNLIKELY(rdm_pins_have_stacks()))
@@ -178,6 +181,7 @@ RDM_EXPORT void free(void *ptr)
 
 static void *zeroed(void *block, size_t size)
 {
+	rdm_assert(block);
 	rdm_discard_zero(block, size, rdm_usable_size(block));
 	return block;
 }
@@ -205,6 +209,7 @@ static void *move(void *ptr, size_t old, size_t size)
 {
 	void *block = malloc(size);
 
+	rdm_assert(ptr);
 	if (!block)
 		return NULL;
 	memcpy(block, ptr, old < size ? old : size);
@@ -219,6 +224,7 @@ static void *realloc_ours(void *ptr, size_t size)
 	void *block;
 	size_t old;
 
+	rdm_assert(ptr && size && pool);
 	if (!is_large(size) || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
 	    is_closed(pool))
 		return move(ptr, rdm_usable_size(ptr), size);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "memory/reserve.h"
 #include "plain/pins.h"
@@ -72,6 +73,7 @@ static struct ibv_mr *next_reg(const struct wanted *w)
 	bool was = below;
 	struct ibv_mr *mr = NULL;
 
+	rdm_assert(w->function <= REG_MR_IOVA2);
 	below = true;
 	switch (w->function) {
 	case REG_MR:
@@ -113,6 +115,7 @@ static struct ibv_mr *reg_pinned(const struct wanted *w)
 	struct ibv_mr *mr;
 	int error;
 
+	rdm_assert(w->length && !below);
 	if (!pin)
 		return NULL;
 	mr = next_reg(w);
@@ -163,6 +166,7 @@ static struct ibv_mr *reg_anew(const struct wanted *w)
 {
 	struct ibv_mr *mr = reg_pinned(w);
 
+	rdm_assert(w->length);
 	if (mr || errno != ENOMEM)
 		return mr;
 	/* What is kept may be what is missing: RLIMIT_MEMLOCK, vm.max_map_count. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 
 #define EARLY_BYTES ((size_t)64 << 10)
@@ -34,6 +35,7 @@ static void *early_alloc(size_t alignment, size_t size)
 	size_t at;
 	uintptr_t block;
 
+	rdm_assert(looking);
 	if (size > EARLY_BYTES || align > EARLY_BYTES)
 		bytes = EARLY_BYTES;
 	at = atomic_fetch_add(&early_used, (bytes + EARLY_ALIGN - 1) & ~(EARLY_ALIGN - 1));
@@ -55,6 +57,7 @@ static void *find(const char *name)
 {
 	void *symbol;
 
+	rdm_assert(name);
 	looking = true;
 	symbol = dlsym(RTLD_NEXT, name);
 	looking = false;

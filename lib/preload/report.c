@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "plain/pins.h"
@@ -92,6 +93,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
 	va_list args;
 	int wanted;
 
+	rdm_assert(text->used < sizeof(text->at));
 	va_start(args, format);
 	wanted = vsnprintf(text->at + text->used, sizeof(text->at) - text->used, format, args);
 	va_end(args);
@@ -108,6 +110,7 @@ static void add_size(struct text *text, uint64_t size)
 	unsigned unit = 0;
 	uint64_t tenths = size * 10;
 
+	rdm_assert(text);
 	for (; tenths >= 10240 && unit < 4; unit++)
 		tenths /= 1024;
 	if (unit)

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 #include <sys/resource.h>
 
+#include "base/check.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "memory/meta.h"
@@ -143,11 +144,14 @@ bool rdm_reuse_covers(const void *addr, size_t length, uint64_t iova, unsigned a
 /* A slab has its own, but for slabs that are far apart. */
 static struct bucket *bucket_of(const void *addr)
 {
+	rdm_assert(rdm_lock_is_mine(&book->lock));
 	return &book->slabs[rdm_slab_granule(rdm_slab_of(addr)) % BUCKETS];
 }
 
 static void move_to(struct rdm_region *region, enum place place)
 {
+	rdm_assert(rdm_lock_is_mine(&book->lock));
+	rdm_assert(place <= ENDING);
 	if (region->place == IDLE) {
 		book->idle--;
 		book->idle_bytes -= region->length;
@@ -163,6 +167,7 @@ static void move_to(struct rdm_region *region, enum place place)
 
 static void unkeep(struct rdm_region *region)
 {
+	rdm_assert(rdm_lock_is_mine(&book->lock));
 	if (region->keep)
 		LIST_REMOVE(region, sibling);
 	region->keep = false;
@@ -171,6 +176,7 @@ static void unkeep(struct rdm_region *region)
 /* NULL: all are taken. */
 static struct alias *free_alias(void)
 {
+	rdm_assert(rdm_lock_is_mine(&book->lock));
 	for (unsigned i = 0; i < ALIASES_MAX; i++) {
 		struct alias *alias = &aliases[book->next_alias++ % ALIASES_MAX];
 
@@ -184,6 +190,8 @@ static struct ibv_mr *cast(struct rdm_region *region, void *addr, size_t length)
 {
 	struct alias *alias = free_alias();
 
+	rdm_assert(rdm_lock_is_mine(&book->lock));
+	rdm_assert(region->real);
 	if (!alias)
 		return NULL;
 	alias->mr = *region->real;
@@ -230,6 +238,7 @@ struct ibv_mr *rdm_reuse_add(struct ibv_mr *real, unsigned access, bool keep)
 	struct rdm_region *region = rdm_meta_alloc(sizeof(*region));
 	struct ibv_mr *alias;
 
+	rdm_assert(real && book);
 	if (!region)
 		return NULL;
 	*region = (struct rdm_region){
@@ -262,6 +271,7 @@ bool rdm_reuse_has(const struct ibv_mr *mr)
 
 static struct alias *alias_of(const struct ibv_mr *mr)
 {
+	rdm_assert(rdm_reuse_has(mr));
 	return &aliases[((uintptr_t)mr - (uintptr_t)aliases) / sizeof(*aliases)];
 }
 
@@ -324,6 +334,7 @@ struct ibv_mr *rdm_reuse_real(const struct rdm_region *region)
 
 void rdm_reuse_ended(struct rdm_region *region)
 {
+	rdm_assert(region->place == ENDING);
 	lock();
 	TAILQ_REMOVE(&book->places[ENDING], region, link);
 	pthread_cond_broadcast(&book->ended);
@@ -361,6 +372,7 @@ static bool is_ending(const struct ibv_context *context, const struct ibv_pd *pd
 {
 	const struct rdm_region *region;
 
+	rdm_assert(rdm_lock_is_mine(&book->lock));
 	TAILQ_FOREACH (region, &book->places[ENDING], link)
 		if (is_of(region, context, pd))
 			return true;

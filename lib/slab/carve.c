@@ -2,12 +2,14 @@
 #include <stdint.h>
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "memory/reserve.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
 #include "slab/slab.h"
 #include "sync/background.h"
 #include "sync/lock.h"
+#include "sync/quiesce.h"
 
 /* How far an uncarved run looks for its free neighbours, in pages. */
 #define REACH 128
@@ -26,6 +28,8 @@ static struct rdm_slab *slab_at(size_t granule)
 
 static void offer(struct rdm_slab *slab, size_t pages)
 {
+	rdm_assert(rdm_lock_is_mine(&slab->set->lock));
+	rdm_assert(pages <= slab->pages);
 	rdm_slab_index_offer(&slab->set->index, rdm_slab_granule(slab), pages);
 }
 
@@ -33,6 +37,11 @@ static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
 {
 	struct rdm_slab_set *set = slab->set;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock));
+	rdm_assert(run && first + run <= slab->pages);
+	rdm_assert(slab->free_pages >= run);
+	rdm_assert(rdm_bits_next(slab->carved, first + run, first, true) == first + run);
+	rdm_assert(!slab->quarantined);
 	if (slab->free_pages == slab->pages) {
 		rdm_bits_clear(set->index.idle, rdm_slab_granule(slab));
 		set->watermark.idle -= slab->length;
@@ -51,6 +60,7 @@ static size_t find_run(const struct rdm_slab *slab, size_t run, size_t step)
 {
 	size_t offset = ((uintptr_t)slab->base >> rdm_state.page_shift) & (step - 1);
 
+	rdm_assert(run && step && !(step & (step - 1)));
 	if (slab->free_pages < run)
 		return RDM_BITS_NONE;
 	return rdm_bits_find_clear(slab->carved, slab->pages, slab->hint, run, step, offset);
@@ -61,6 +71,8 @@ static void lower_offer(struct rdm_slab *slab, size_t run, size_t step)
 {
 	size_t pages = run + step - 2;
 
+	rdm_assert(rdm_lock_is_mine(&slab->set->lock));
+	rdm_assert(run && step);
 	if (pages > slab->free_pages)
 		pages = slab->free_pages;
 	if (pages < rdm_slab_index_offered(&slab->set->index, rdm_slab_granule(slab)))
@@ -73,6 +85,8 @@ static struct rdm_slab *search(struct rdm_slab_set *set, size_t run, size_t step
 {
 	size_t granule = 0;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock));
+	rdm_assert(offered);
 	while (tries--) {
 		struct rdm_slab *slab;
 
@@ -95,6 +109,7 @@ static struct rdm_slab *find_anywhere(struct rdm_slab_set *set, size_t run, size
 	size_t step = pages_of(align);
 	struct rdm_slab *slab;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	if (step == 1)
 		return search(set, run, 1, run, SIZE_MAX, first);
 	/* A run that is long enough need not have an aligned one, at any number of slabs. */
@@ -123,6 +138,7 @@ static void *carve_at(struct rdm_slab_set *set, char *at, size_t run)
 	struct rdm_slab *slab = rdm_slab_of(at);
 	size_t first;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	/* The run before it holds its slab; the next slab may be on its way out. */
 	if (!slab || slab != rdm_slab_of(at - 1) || slab->set != set)
 		return NULL;
@@ -140,6 +156,8 @@ void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t al
 	void *found;
 	bool low;
 
+	rdm_assert(size);
+	rdm_assert(at || (align && !(align & (align - 1))));
 	rdm_lock_take(&set->lock);
 	found = at ? carve_at(set, at, run) : carve_anywhere(set, run, align);
 	low = found && rdm_watermark_crossed(set);
@@ -154,6 +172,7 @@ bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align)
 	size_t first;
 	bool found;
 
+	rdm_assert(size && align && !(align & (align - 1)));
 	rdm_lock_take(&set->lock);
 	found = find_anywhere(set, pages_of(size), align, &first) != NULL;
 	rdm_lock_release(&set->lock);
@@ -168,6 +187,7 @@ static size_t free_around(const struct rdm_slab *slab, size_t first, size_t run)
 	size_t last = rdm_bits_last(slab->carved, low, first, true);
 	size_t next = rdm_bits_next(slab->carved, high, first + run, true);
 
+	rdm_assert(first + run <= slab->pages);
 	if ((last == RDM_BITS_NONE && low) || (next == high && high < slab->pages))
 		return slab->free_pages;
 	return next - (last == RDM_BITS_NONE ? 0 : last + 1);
@@ -179,6 +199,10 @@ static void uncarve(struct rdm_slab *slab, size_t first, size_t run)
 	size_t granule = rdm_slab_granule(slab);
 	size_t offered = rdm_slab_index_offered(&set->index, granule);
 
+	rdm_assert(rdm_lock_is_mine(&set->lock));
+	rdm_assert(run && first + run <= slab->pages);
+	rdm_assert(slab->free_pages + run <= slab->pages);
+	rdm_assert(set->carved_pages >= run);
 	rdm_bits_assign(slab->carved, first, run, false);
 	slab->free_pages += run;
 	set->carved_pages -= run;
@@ -201,6 +225,7 @@ static void uncarve_run(const struct rdm_run *run)
 	struct rdm_slab *slab = rdm_slab_of(run->at);
 	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
 
+	rdm_assert(slab);
 	rdm_lock_take(&slab->set->lock);
 	uncarve(slab, first, pages_of(run->size));
 	rdm_lock_release(&slab->set->lock);
@@ -210,6 +235,7 @@ void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 {
 	const struct rdm_slab_ops *ops = count ? rdm_slab_of(run->at)->set->ops : NULL;
 
+	rdm_assert(run || !count);
 	if (ops && ops->uncarved)
 		ops->uncarved(run, count);
 	for (size_t i = 0; i < count; i++)
@@ -220,6 +246,7 @@ void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	rdm_assert(rdm_quiesce_is_held());
 	rdm_lock_take(&set->lock);
 	set->watermark.idle = 0;
 	set->watermark.whole = false;
@@ -257,5 +284,6 @@ bool rdm_slabs_trylock(struct rdm_slab_set *set)
 
 void rdm_slabs_unlock(struct rdm_slab_set *set)
 {
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	rdm_lock_release(&set->lock);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "slab/fill.h"
 
+#include "base/check.h"
 #include "base/log.h"
 #include "slab/registration.h"
 #include "sync/lock.h"
+#include "sync/quiesce.h"
 #include "sync/workers.h"
 
 /* Less is done before threads have started. */
@@ -56,6 +58,7 @@ static bool populate(struct fill *fill)
 	size_t length = fill->piece;
 	int error;
 
+	rdm_assert(fill->pieces && fill->piece);
 	if (i >= fill->count || fill->error)
 		return false;
 	if (length > fill->length - offset)
@@ -74,6 +77,7 @@ static bool populate(struct fill *fill)
 /* Until a slab is populated, makes itself useful. False when something has failed. */
 static bool await(struct fill *fill, size_t i)
 {
+	rdm_assert(i < fill->count);
 	while (fill->missing[i] && populate(fill))
 		;
 	rdm_lock_take(&fill->lock);
@@ -85,6 +89,7 @@ static bool await(struct fill *fill, size_t i)
 
 static void register_group(struct fill *fill, unsigned rails)
 {
+	rdm_assert(rails);
 	for (size_t i = 0; i < fill->count && await(fill, i); i++) {
 		/* KSM could undo the write of the registration, too. */
 		rdm_prepare_unmerge_new(fill->slab[i]->base, fill->length);
@@ -117,6 +122,7 @@ static void group_rails(struct fill *fill)
 	const struct rdm_rail *rails = fill->set->rails;
 	unsigned open = rdm_slabs_open_rails(fill->set);
 
+	rdm_assert(!fill->groups);
 	for (int i = 0; i < RDM_RAILS_MAX; i++) {
 		unsigned group = 0;
 
@@ -137,6 +143,7 @@ static unsigned threads_for(const struct fill *fill)
 	size_t threads = bytes / THREAD_BYTES;
 	unsigned cpus;
 
+	rdm_assert(fill->count);
 	if (bytes < WORTH_THREADS)
 		return 1;
 	cpus = rdm_workers_cpus();
@@ -149,6 +156,7 @@ static void divide(struct fill *fill)
 {
 	size_t page = rdm_prepare_page_size(&fill->set->kind);
 
+	rdm_assert(fill->count);
 	fill->length = fill->slab[0]->length;
 	fill->piece = fill->length < PIECE ? fill->length : PIECE > page ? PIECE : page;
 	fill->pieces = (fill->length + fill->piece - 1) / fill->piece;
@@ -164,6 +172,9 @@ int rdm_fill(struct rdm_slab_set *set, struct rdm_slab *const slab[], size_t cou
 	struct rdm_workers workers;
 	unsigned threads;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(count && count <= RDM_BATCH_MAX);
+	rdm_assert(slab[0]->length && complete);
 	rdm_lock_init(&fill.lock, RDM_RANK_FILL);
 	pthread_cond_init(&fill.changed, NULL);
 	divide(&fill);

@@ -2,12 +2,20 @@
 #include "slab/live.h"
 
 #include "base/bits.h"
+#include "base/check.h"
+#include "base/size_class.h"
 #include "memory/state.h"
+#include "sync/interrupted.h"
+#include "sync/lock.h"
+#include "sync/quiesce.h"
 
 char *rdm_live_next(const struct rdm_slab *slab, char *from, size_t *size)
 {
 	size_t page = (size_t)(from - slab->base) >> rdm_state.page_shift;
 
+	rdm_assert(rdm_lock_is_mine(&slab->set->lock) || rdm_call_is_interrupted());
+	rdm_assert(from >= slab->base && from <= slab->base + slab->length);
+	rdm_assert(!((uintptr_t)from & (RDM_UNIT - 1)));
 	while ((page = rdm_bits_next(slab->carved, slab->pages, page, true)) < slab->pages) {
 		size_t end = rdm_bits_next(slab->carved, slab->pages, page, false);
 		char *start = slab->base + (page << rdm_state.page_shift);
@@ -29,6 +37,7 @@ size_t rdm_live_count(const struct rdm_slab *slab, size_t *bytes)
 	size_t blocks = 0;
 	size_t size;
 
+	rdm_assert(bytes);
 	*bytes = 0;
 	for (char *block = slab->base; (block = rdm_live_next(slab, block, &size)); block += size) {
 		blocks++;
@@ -59,6 +68,7 @@ void rdm_live_forget(const struct rdm_slab_set *set)
 	const struct rdm_slab *slab;
 	size_t size;
 
+	rdm_assert(rdm_quiesce_is_held());
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		for (char *block = slab->base; (block = rdm_live_next(slab, block, &size));
 		     block += size)

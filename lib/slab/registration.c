@@ -6,9 +6,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "memory/keys.h"
 #include "memory/prepare.h"
+#include "sync/quiesce.h"
 
 size_t rdm_slabs_max_length(const struct rdm_slab_set *set)
 {
@@ -27,6 +29,7 @@ unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
 {
 	unsigned rails = 0;
 
+	rdm_assert(set);
 	for (int i = 0; i < RDM_RAILS_MAX; i++)
 		if (set->rails[i].used && !set->rails[i].closing)
 			rails |= 1U << i;
@@ -35,6 +38,7 @@ unsigned rdm_slabs_open_rails(const struct rdm_slab_set *set)
 
 bool rdm_slab_is_inherited(const struct rdm_slab *slab)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	return rdm_reserve_keeps(slab->base);
 }
 
@@ -53,6 +57,10 @@ int rdm_slab_register(struct rdm_slab *slab, int rail)
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
+	rdm_assert(set->rails[rail].used);
+	rdm_assert(!(atomic_load(&slab->keyed) & (1U << rail)));
 	/* Paging, KSM or a fork may have undone an earlier write. */
 	rdm_prepare_dirty(slab->base, slab->length);
 	error = rdm_rail_register(&set->rails[rail], slab->base, slab->length, &slab->mr[rail]);
@@ -69,6 +77,8 @@ int rdm_slab_deregister(struct rdm_slab *slab, int rail)
 	struct rdm_slab_set *set = slab->set;
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
 	if (!(rdm_slab_rails(slab) & (1U << rail)))
 		return 0;
 	/* From here on nobody may get the key; where it has to stay, rdm_key() asks the slab. */
@@ -88,6 +98,9 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 	size_t max = set->rails[rail].registrar.max_len;
 	int error = slab ? rdm_keys_cover(rail, slab->base + slab->length) : 0;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
+	rdm_assert(set->rails[rail].used && !set->rails[rail].closing);
 	if (error) {
 		rdm_log(RDM_LOG_ERROR,
 			"no memory for the keys of one more rail (%s): raise vm.max_map_count, "
@@ -120,6 +133,9 @@ int rdm_slabs_detach(struct rdm_slab_set *set, int rail)
 	struct rdm_slab *slab;
 	int error = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
+	rdm_assert(set->rails[rail].used);
 	set->rails[rail].closing = true;
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		int failed = rdm_slab_deregister(slab, rail);

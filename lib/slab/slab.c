@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "memory/keys.h"
 #include "memory/meta.h"
@@ -14,12 +15,14 @@
 #include "memory/state.h"
 #include "slab/registration.h"
 #include "sync/lock.h"
+#include "sync/quiesce.h"
 
 int rdm_slabs_open_reserve(bool inheritable)
 {
 	size_t size;
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
 	if (rdm_reserve_size())
 		return 0;
 	error = rdm_reserve_open(&size, inheritable);
@@ -45,6 +48,8 @@ int rdm_slabs_open_reserve(bool inheritable)
 
 void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_heap *heap)
 {
+	rdm_assert(set->ops && set->ops->map && set->ops->pinned_bytes);
+	rdm_assert(set->ops->prefork && set->ops->postfork_parent && set->ops->postfork_child);
 	set->pool = pool;
 	set->heap = heap;
 	rdm_lock_init(&set->lock, RDM_RANK_SET);
@@ -53,6 +58,8 @@ void rdm_slabs_init(struct rdm_slab_set *set, struct rdm_pool *pool, struct rdm_
 
 void rdm_slabs_destroy(struct rdm_slab_set *set)
 {
+	rdm_assert(TAILQ_EMPTY(&set->slabs));
+	rdm_assert(!set->bytes && !set->quarantined && !set->carved_pages);
 	rdm_lock_destroy(&set->lock);
 	rdm_slab_index_free(&set->index);
 }
@@ -63,6 +70,7 @@ static int cover(struct rdm_slab_set *set, size_t granule)
 	struct rdm_slab_index wider;
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
 	if (granule < set->index.granules)
 		return 0;
 	error = rdm_slab_index_make(&wider, granule);
@@ -80,6 +88,9 @@ static void insert(struct rdm_slab_set *set, struct rdm_slab *slab)
 	size_t granule = rdm_slab_granule(slab);
 	size_t before;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(slab->free_pages == slab->pages);
+	rdm_assert(rdm_slab_map[granule] == slab);
 	rdm_lock_take(&set->lock);
 	before = rdm_bits_last(set->index.slabs, 0, granule, true);
 	if (before == RDM_BITS_NONE)
@@ -102,6 +113,8 @@ static int release(struct rdm_slab *slab)
 	struct rdm_slab_set *set = slab->set;
 	int error = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(slab->free_pages == slab->pages);
 	for (int i = 0; i < RDM_RAILS_MAX; i++) {
 		int failed = rdm_slab_deregister(slab, i);
 
@@ -135,6 +148,7 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	struct rdm_slab *slab;
 	size_t size = sizeof(*slab) + words * sizeof(slab->carved[0]);
 
+	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	slab = rdm_meta_alloc_aligned(size, RDM_CACHE_LINE);
 
 	if (!slab) {
@@ -151,6 +165,7 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 
 bool rdm_slabs_have_room(size_t length, size_t align)
 {
+	rdm_assert(rdm_quiesce_is_held());
 	return rdm_reserve_has_room(length, align);
 }
 
@@ -172,6 +187,7 @@ static void free_records(struct batch *batch)
 static int begin_batch(struct rdm_slab_set *set, struct batch *batch, size_t length, size_t align,
 		       size_t count)
 {
+	rdm_assert(count && count <= RDM_BATCH_MAX);
 	batch->bytes = length * count;
 	batch->base = NULL;
 	for (batch->count = 0; batch->count < count; batch->count++)
@@ -201,6 +217,7 @@ static int map_batch(struct rdm_slab_set *set, struct batch *batch, bool last_tr
 	unsigned rails = rdm_slabs_open_rails(set);
 	int error = cover(set, rdm_slab_granule(batch->slab[batch->count - 1]));
 
+	rdm_assert(batch->base && batch->count);
 	if (!error)
 		error = rdm_state_cover(batch->base + batch->bytes);
 	for (int rail = 0; rail < RDM_RAILS_MAX && !error; rail++)
@@ -217,6 +234,7 @@ static int map_batch(struct rdm_slab_set *set, struct batch *batch, bool last_tr
 /* Nothing is registered. */
 static void abandon_batch(struct batch *batch, int error)
 {
+	rdm_assert(batch->base);
 	/* Somebody else's memory is there now: leave it alone for ever. */
 	if (error == EADDRINUSE)
 		rdm_reserve_keep(batch->base, batch->bytes, true);
@@ -232,6 +250,8 @@ int rdm_slabs_add_batch(struct rdm_slab_set *set, size_t length, size_t align, s
 	struct batch batch;
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(made);
 	*made = 0;
 	while (!(error = begin_batch(set, &batch, length, align, count)) &&
 	       (error = map_batch(set, &batch, count == 1))) {
@@ -267,6 +287,9 @@ static void unlink_slab(struct rdm_slab *slab)
 	struct rdm_slab_set *set = slab->set;
 	size_t granule = rdm_slab_granule(slab);
 
+	rdm_assert(rdm_lock_is_mine(&set->lock));
+	rdm_assert(slab->free_pages == slab->pages);
+	rdm_assert(slab->quarantined || set->bytes >= slab->length);
 	TAILQ_REMOVE(&set->slabs, slab, link);
 	rdm_bits_clear(set->index.slabs, granule);
 	rdm_bits_clear(set->index.idle, granule);
@@ -310,6 +333,7 @@ int rdm_slabs_trim(struct rdm_slab_set *set, size_t keep)
 	struct rdm_slab *slab;
 	int error = 0;
 
+	rdm_assert(rdm_quiesce_is_held());
 	while ((slab = unlink_idle(set, &granule, keep))) {
 		int failed = release(slab);
 
@@ -323,6 +347,7 @@ int rdm_slabs_adopt(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
+	rdm_assert(rdm_quiesce_is_held());
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		int error;
 

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/check.h"
 #include "memory/meta.h"
 
 static size_t larger_child(const struct rdm_slab_index *index, size_t node)
 {
 	uint32_t left = index->most[2 * node], right = index->most[2 * node + 1];
 
+	rdm_assert(node < index->granules);
 	return left > right ? left : right;
 }
 
@@ -46,6 +48,7 @@ void rdm_slab_index_widen(struct rdm_slab_index *index, struct rdm_slab_index *w
 {
 	struct rdm_slab_index old = *index;
 
+	rdm_assert(wider->granules > index->granules);
 	if (old.granules) {
 		memcpy(wider->slabs, old.slabs, old.granules / 8);
 		memcpy(wider->idle, old.idle, old.granules / 8);
@@ -62,6 +65,8 @@ void rdm_slab_index_offer(struct rdm_slab_index *index, size_t granule, size_t p
 {
 	size_t node = index->granules + granule;
 
+	rdm_assert(granule < index->granules);
+	rdm_assert(index->most);
 	/* Nobody asks for so many. */
 	if (pages > UINT32_MAX)
 		pages = UINT32_MAX;
@@ -78,6 +83,7 @@ size_t rdm_slab_index_find(const struct rdm_slab_index *index, size_t from, size
 {
 	size_t node = index->granules + from;
 
+	rdm_assert(pages);
 	if (from >= index->granules)
 		return RDM_BITS_NONE;
 	/* The largest subtree that begins there. */

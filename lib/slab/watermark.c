@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "base/check.h"
 #include "memory/state.h"
 #include "slab/slab.h"
 #include "sync/lock.h"
@@ -12,16 +13,21 @@ static _Atomic uint64_t turns;
 
 static size_t spare_in_all(const struct rdm_slab_set *set)
 {
+	rdm_assert(rdm_lock_is_mine(&set->lock));
+	rdm_assert(set->bytes >= set->carved_pages << rdm_state.page_shift);
 	return set->bytes - (set->carved_pages << rdm_state.page_shift);
 }
 
 static size_t spare(const struct rdm_slab_set *set)
 {
+	rdm_assert(rdm_lock_is_mine(&set->lock));
+	rdm_assert(set->watermark.idle <= set->bytes);
 	return set->watermark.whole ? set->watermark.idle : spare_in_all(set);
 }
 
 static void ask(struct rdm_watermark *mark, enum rdm_watermark_state state)
 {
+	rdm_assert(state == RDM_WATERMARK_ASKED || state == RDM_WATERMARK_MORE);
 	mark->state = state;
 	mark->turn = atomic_fetch_add(&turns, 1) + 1;
 }
@@ -30,6 +36,7 @@ bool rdm_watermark_crossed(struct rdm_slab_set *set)
 {
 	struct rdm_watermark *mark = &set->watermark;
 
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	if (mark->state != RDM_WATERMARK_READY || spare(set) >= mark->bytes)
 		return false;
 	mark->node = rdm_workers_node();

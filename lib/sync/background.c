@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
@@ -66,6 +67,8 @@ static void stop(void)
 
 static int start(void)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!started);
 	/* Not when the library loads: what a program has made since would be gone by then. */
 	if (!registered && atexit(stop))
 		return ENOMEM;
@@ -77,6 +80,8 @@ void rdm_background_start(bool (*new_work)(void))
 {
 	int error;
 
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(new_work);
 	if (started || atomic_load(&stopped))
 		return;
 	work = new_work;

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
+#include "base/check.h"
+#include "sync/interrupted.h"
 #include "sync/lock.h"
 
 #define STRIPES 16
@@ -54,8 +56,16 @@ static void futex(_Atomic unsigned *word, int operation, unsigned value)
 	syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
 }
 
+#ifdef RDM_CHECKING
+bool rdm_gate_is_inside(void)
+{
+	return atomic_load_explicit(&own.inside, memory_order_relaxed);
+}
+#endif
+
 static void give_way(struct stripe *stripe)
 {
+	rdm_assert(atomic_load(&stripe->inside));
 	atomic_fetch_sub(&stripe->inside, 1);
 	if (atomic_load(&gate.closed))
 		futex(&stripe->inside, FUTEX_WAKE_PRIVATE, 1);
@@ -67,6 +77,8 @@ void rdm_gate_enter(void)
 		own.again++;
 		return;
 	}
+	/* Whoever has a lock of a higher rank would wait with it for a fork(). */
+	rdm_assert(rdm_lock_has_none_from(RDM_RANK_GATE) || rdm_call_is_interrupted());
 	if (!own.stripe)
 		own.stripe = &gate.stripes[atomic_fetch_add(&gate.next, 1) % STRIPES];
 	for (;;) {
@@ -84,6 +96,8 @@ void rdm_gate_enter(void)
 
 void rdm_gate_leave(void)
 {
+	rdm_assert(rdm_gate_is_inside());
+	rdm_assert(own.stripe);
 	if (own.again) {
 		own.again--;
 		return;
@@ -112,6 +126,8 @@ static void close_gate(void)
 
 static void open_gate(void)
 {
+	rdm_assert(atomic_load(&gate.closed));
+	rdm_assert(rdm_lock_is_mine(&gate.door));
 	atomic_store(&gate.closed, false);
 	rdm_lock_release(&gate.door);
 }

@@ -13,6 +13,11 @@
  * enter again where it is inside: jemalloc's libc calls can come back as a malloc.
  */
 
+#include <stdbool.h>
+
+/* For assertions: whether the calling thread is inside. */
+bool rdm_gate_is_inside(void);
+
 void rdm_gate_enter(void);
 void rdm_gate_leave(void);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/ablate.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "sync/interrupted.h"
 #include "sync/lock.h"
@@ -17,6 +18,8 @@ static bool turn_locked_by_fork, locked_by_fork;
 
 bool rdm_quiesce_enter(const char *caller)
 {
+	rdm_assert(caller);
+	rdm_assert(rdm_lock_has_none_from(RDM_RANK_TURN) || inside || rdm_call_is_interrupted());
 	if (inside) {
 		rdm_log(RDM_LOG_ERROR,
 			"%s: called by a registrar, which must not make or move slabs", caller);
@@ -32,6 +35,7 @@ bool rdm_quiesce_enter(const char *caller)
 
 void rdm_quiesce_help(void)
 {
+	rdm_assert(!inside);
 	inside = true;
 }
 
@@ -49,6 +53,9 @@ bool rdm_quiesce_is_held(void)
 
 int rdm_quiesce_leave(int error)
 {
+	rdm_assert(inside);
+	rdm_assert(rdm_lock_is_mine(&lock));
+	rdm_assert(!rdm_lock_is_mine(&turn));
 	inside = false;
 	rdm_lock_release(&lock);
 	if (!error)

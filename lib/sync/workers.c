@@ -10,6 +10,7 @@
 #include <numaif.h>
 #endif
 
+#include "base/check.h"
 #include "sync/quiesce.h"
 
 #define CPUS_MAX ((size_t)1 << 20)
@@ -81,6 +82,7 @@ static int create(pthread_t *thread, const pthread_attr_t *attributes, void *(*s
 	sigset_t all, before;
 	int error;
 
+	rdm_assert(thread && start);
 	/* A thread begins with the mask of the one that makes it. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -109,6 +111,7 @@ int rdm_workers_detached(void *(*start)(void *), size_t stack)
 {
 	int error = create_detached(start, stack);
 
+	rdm_assert(start);
 	/* A program's own thread-local storage is part of the stack. */
 	return error == EINVAL ? create_detached(start, 0) : error;
 }
@@ -117,6 +120,7 @@ static void *run(void *arg)
 {
 	const struct rdm_workers *workers = arg;
 
+	rdm_assert(workers->work);
 	rdm_quiesce_help();
 	rdm_workers_prefer(workers->node);
 	workers->work(workers->context);
@@ -126,6 +130,8 @@ static void *run(void *arg)
 void rdm_workers_start(struct rdm_workers *workers, unsigned wanted, void (*work)(void *context),
 		       void *context)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(work);
 	*workers = (struct rdm_workers){ .work = work,
 					 .context = context,
 					 .node = rdm_workers_node() };
@@ -140,6 +146,8 @@ void rdm_workers_start(struct rdm_workers *workers, unsigned wanted, void (*work
 
 void rdm_workers_join(struct rdm_workers *workers)
 {
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(workers->count <= RDM_WORKERS_MAX);
 	for (unsigned i = 0; i < workers->count; i++)
 		pthread_join(workers->thread[i], NULL);
 	pthread_setcancelstate(workers->cancel_state, NULL);
