@@ -214,8 +214,8 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER RDM_CHECKING \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/run tests/house/floors tests/install/run \
-	tests/bench/smoke
+dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/run \
+	tests/house/floors tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/preload/programs/run
@@ -291,3 +291,5 @@ check-all:
 	exit $$status
 print-deep-tests:
 	@echo $(deep_tests)
+print-tests:
+	@printf '%s\n' $(TESTS)

@@ -40,7 +40,8 @@ static inline void *begin(void *block, size_t class)
 	return block;
 }
 
-static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align)
+static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align,
+				 const char *caller)
 {
 	rdm_assert(align && !(align & (align - 1)));
 	for (unsigned attempt = 0;; attempt++) {
@@ -60,12 +61,12 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 				pool->name);
 			return fail(ENOMEM);
 		}
-		if (rdm_pool_grow(pool, &want, generation, attempt))
+		if (rdm_pool_grow(pool, &want, generation, attempt, caller))
 			return NULL;
 	}
 }
 
-static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
+static void *allocate(struct rdm_pool *pool, size_t size, size_t align, const char *caller)
 {
 	bool inherited = atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed);
 	/* Up to a page, classes that are multiples of the alignment have it. */
@@ -81,7 +82,7 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align)
 	}
 	if (block)
 		return begin(block, rdm_class_of(size));
-	return allocate_from_arena(pool, size, align);
+	return allocate_from_arena(pool, size, align, caller);
 }
 
 __attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, size_t size,
@@ -94,7 +95,7 @@ __attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, s
 			caller, size, align);
 		return fail(ENOMEM);
 	}
-	return allocate(pool, size, align);
+	return allocate(pool, size, align, caller);
 }
 
 /* Without a call where the thread has a block, with all checks where it has not. */
@@ -269,7 +270,7 @@ static bool move_pages(const struct rdm_slab_ops *ops, void *to, void *from, siz
 
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
 {
-	void *block = allocate(pool, size, RDM_UNIT);
+	void *block = allocate(pool, size, RDM_UNIT, "rdm_realloc");
 
 	rdm_assert(old);
 	if (!block)

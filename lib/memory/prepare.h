@@ -8,8 +8,8 @@
  * undo the write; then populate, which writes; and write once more immediately
  * before each pin, because paging can undo it in between.
  *
- * Called by slab.c and fill.c under the quiesce lock, so no fork of ours runs
- * meanwhile. Failures get their log line here.
+ * Called by the slab floor and by kinds of memory under the quiesce lock, so no fork of
+ * ours runs meanwhile. Failures get their log line here.
  */
 
 #include <stdbool.h>

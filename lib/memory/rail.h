@@ -5,7 +5,8 @@
 /*
  * A rail is one registrar with its context: a verbs protection domain, an
  * io_uring instance, or callbacks of the caller's. Here every call of a
- * registrar is made and explained. Called by slab.c under the quiesce lock.
+ * registrar is made and explained. Called under the quiesce lock, by registration.c, by fill.c's
+ * workers, each for rails of its own, and by who opens and closes rails; in a child by fork.c.
  */
 
 #include <stdbool.h>

@@ -169,9 +169,9 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 }
 
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
-		  unsigned attempt)
+		  unsigned attempt, const char *caller)
 {
-	if (!rdm_quiesce_enter("rdm_malloc"))
+	if (!rdm_quiesce_enter(caller))
 		return -1;
 	return rdm_quiesce_leave(grow(pool, want, generation, attempt < PATIENCE));
 }

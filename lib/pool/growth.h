@@ -16,7 +16,7 @@
  * caller just tries again, as the next attempt (from 0). 0, or -1 with errno.
  */
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
-		  unsigned attempt);
+		  unsigned attempt, const char *caller);
 
 /* Bytes of the smallest slab of such memory. */
 size_t rdm_growth_least(const struct rdm_memory_kind *kind);

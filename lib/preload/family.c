@@ -91,7 +91,7 @@ static rdm_pool *get_pool(void)
 	return pool ? pool : open_pool();
 }
 
-bool rdm_preload_is_enabled(void)
+bool rdm_preload_open(void)
 {
 	return get_pool() != NULL;
 }

@@ -33,7 +33,7 @@ RDM_EXPORT int MPI_Alloc_mem(intptr_t size, void *info, void *baseptr)
 	int (*next)(intptr_t, void *, void *);
 	void *symbol, *block = NULL;
 
-	if (size > 0 && rdm_preload_is_enabled() && rdm_conf()->mpi_alloc)
+	if (size > 0 && rdm_preload_open() && rdm_conf()->mpi_alloc)
 		block = rdm_preload_alloc(4096, (size_t)size);
 	if (block) {
 		memcpy(baseptr, &block, sizeof(block));

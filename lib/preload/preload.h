@@ -13,8 +13,8 @@
 
 #define RDM_EXPORT __attribute__((visibility("default")))
 
-/* False: RDMALLOC_CONF=enabled:false, or there can be no pool. */
-bool rdm_preload_is_enabled(void);
+/* Makes the pool, if it is not there. False: RDMALLOC_CONF=enabled:false, or there can be none. */
+bool rdm_preload_open(void);
 
 /* A block of the pool, or NULL with errno as it was. Alignment is a power of two. */
 void *rdm_preload_alloc(size_t alignment, size_t size);

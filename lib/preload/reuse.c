@@ -93,7 +93,7 @@ static size_t most_idle_bytes(void)
 	return limit.rlim_cur / 2;
 }
 
-/* After the constructor that opens the pool. */
+/* The last of our constructors: the others have read what is configured. */
 __attribute__((constructor(103))) static void open_book(void)
 {
 	struct book *made;
