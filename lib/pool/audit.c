@@ -149,9 +149,11 @@ static void read_keys(const struct rdm_slab_set *set, struct rdm_audit *audit)
 	for (int i = 0; i < RDM_RAILS_MAX; i++)
 		if (set->rails[i].used && !set->rails[i].closing)
 			rails |= 1U << i;
-	TAILQ_FOREACH (slab, &set->slabs, link)
+	TAILQ_FOREACH (slab, &set->slabs, link) {
+		rdm_assert(slab->quarantined || rdm_slab_keys_agree(slab));
 		if (!slab->quarantined && (rdm_slab_rails(slab) & rails) != rails)
 			audit->unregistered += slab->pages;
+	}
 }
 
 static int audit_set(const struct rdm_slab_set *set, struct rdm_audit *audit)

@@ -47,6 +47,26 @@ unsigned rdm_slab_rails(const struct rdm_slab *slab)
 	return rdm_slab_is_inherited(slab) ? 0 : atomic_load(&slab->keyed);
 }
 
+#ifdef RDM_CHECKING
+bool rdm_slab_keys_agree(const struct rdm_slab *slab)
+{
+	uintptr_t distance = rdm_reserve_distance(slab->base);
+	unsigned keyed = rdm_slab_rails(slab);
+
+	for (size_t rail = 0; rail < RDM_RAILS_MAX && distance < rdm_keys_reach(); rail++) {
+		struct rdm_key key = { 0 };
+		bool has = rdm_keys.rail[rail] && rdm_keys_get(distance, rail, &key);
+
+		if (has != (keyed >> rail & 1))
+			return false;
+		if (has && (key.lkey != slab->mr[rail].lkey || key.rkey != slab->mr[rail].rkey ||
+			    key.base != slab->base || key.length != slab->length))
+			return false;
+	}
+	return true;
+}
+#endif
+
 size_t rdm_slab_registered_bytes(const struct rdm_slab *slab)
 {
 	return rdm_slab_rails(slab) ? slab->length : 0;
@@ -124,6 +144,7 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 		}
 		if (error)
 			break;
+		rdm_assert(rdm_slab_keys_agree(slab));
 	}
 	return error;
 }

@@ -22,6 +22,8 @@ bool rdm_slab_is_inherited(const struct rdm_slab *slab);
  * inherited. fork() writes to no record: the child would copy the pages of all.
  */
 unsigned rdm_slab_rails(const struct rdm_slab *slab);
+/* For assertions: whether the table of keys says of it what its record says; nobody registers it meanwhile. */
+bool rdm_slab_keys_agree(const struct rdm_slab *slab);
 /* Bytes of it that rails have. */
 size_t rdm_slab_registered_bytes(const struct rdm_slab *slab);
 /* Writes to a slab that KSM leaves alone (prepare.h), and registers it. 0 or an errno value. */

@@ -268,6 +268,7 @@ int rdm_slabs_add_batch(struct rdm_slab_set *set, size_t length, size_t align, s
 	for (size_t i = 0; i < *made; i++) {
 		rdm_slab_map_assign(batch.slab[i]->base, length, batch.slab[i]);
 		set->growths++;
+		rdm_assert(rdm_slab_keys_agree(batch.slab[i]));
 		insert(set, batch.slab[i]);
 	}
 	while (batch.count > *made)
