@@ -89,7 +89,7 @@ LIB_SOURCES = \
 	lib/base/ablate.h \
 	lib/base/bits.c \
 	lib/base/bits.h \
-	lib/base/check.h \
+	lib/base/contract.h \
 	lib/base/clock.h \
 	lib/base/conf.c \
 	lib/base/conf.h \
@@ -110,7 +110,8 @@ PLAIN_SOURCES = \
 	lib/plain/pages.c lib/plain/pages.h \
 	lib/plain/pins.c lib/plain/pins.h \
 	lib/plain/plain.c lib/plain/plain.h \
-	lib/plain/present.c lib/plain/present.h
+	lib/plain/present.c lib/plain/present.h \
+	lib/plain/stacks.c lib/plain/stacks.h
 
 noinst_LTLIBRARIES += lib/libflavour-linked.la
 lib_libflavour_linked_la_SOURCES = $(LIB_SOURCES)

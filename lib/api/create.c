@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "base/check.h"
 #include "base/conf.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "fork/fork.h"
 #include "fork/snapshot.h"

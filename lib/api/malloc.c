@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "base/size_class.h"
 #include "heap/arena.h"

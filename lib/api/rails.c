@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "api/create.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "memory/rail.h"
 #include "pool/growth.h"

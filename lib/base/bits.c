@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 
 /* Four words at a time without a branch: a slab of a gigabyte has thousands. */
 #define STRIDE 4

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "rdmalloc.h"
 

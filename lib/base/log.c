@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 
 #define LINE_MAX_BYTES 512
 

@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "base/check.h"
 #include "base/conf.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "fork/snapshot.h"
 #include "heap/caches.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/reserve.h"

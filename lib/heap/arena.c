@@ -7,7 +7,7 @@
 
 #include "base/ablate.h"
 #include "heap/arena_config.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "base/size_class.h"
 #include "memory/slab_map.h"

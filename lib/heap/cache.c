@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "heap/cache.h"
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "heap/heap.h"
 #include "sync/quiesce.h"
 

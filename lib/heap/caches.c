@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
-#include "base/check.h"
 #include "base/conf.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "heap/arena.h"
 #include "heap/heap.h"

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "base/check.h"
 #include "base/clock.h"
+#include "base/contract.h"
 #include "memory/meta.h"
 #include "sync/lock.h"
 

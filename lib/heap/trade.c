@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "base/check.h"
 #include "base/clock.h"
+#include "base/contract.h"
 #include "heap/arena.h"
 #include "heap/caches.h"
 #include "heap/heap.h"

@@ -18,7 +18,7 @@
 #endif
 
 #include "base/ablate.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/kernel.h"
 #include "memory/reserve.h"
 #include "sync/quiesce.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "memory/reserve.h"
 #include "sync/quiesce.h"

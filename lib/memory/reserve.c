@@ -10,8 +10,8 @@
 
 #include "base/ablate.h"
 #include "base/bits.h"
-#include "base/check.h"
 #include "base/conf.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "memory/sidetable.h"
 #include "sync/quiesce.h"

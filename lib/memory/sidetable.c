@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "sync/quiesce.h"
 
 static size_t round_to_page(size_t bytes)

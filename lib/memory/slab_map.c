@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/slab_map.h"
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "memory/reserve.h"
 #include "memory/sidetable.h"
 #include "sync/quiesce.h"

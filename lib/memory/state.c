@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "memory/sidetable.h"

@@ -3,7 +3,7 @@
 
 #include <sched.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "plain/inherit.h"
 #include "plain/pins.h"

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "memory/slab_map.h"
 #include "plain/pages.h"
 #include "plain/pins.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "plain/inherit.h"
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/kernel.h"
 #include "fork/snapshot.h"
 #include "plain/pins.h"

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/reserve.h"

@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 
 #include "base/ablate.h"
-#include "base/check.h"
 #include "base/clock.h"
+#include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/meta.h"
@@ -16,14 +16,12 @@
 #include "memory/state.h"
 #include "plain/pages.h"
 #include "plain/present.h"
+#include "plain/stacks.h"
 #include "sync/gate.h"
 #include "sync/interrupted.h"
 #include "sync/lock.h"
 
 #define BUCKETS 4096
-#define SPARED_MAX 64
-/* Where glibc and our own handlers run, below and above a stack pointer. */
-#define SPARED_BYTES ((size_t)64 << 10)
 
 struct rdm_pin {
 	LIST_ENTRY(rdm_pin) link;
@@ -36,20 +34,12 @@ static struct rdm_lock lock = RDM_LOCK_INIT(RDM_RANK_PINS);
 static LIST_HEAD(bucket, rdm_pin) named[BUCKETS];
 static struct rdm_pin_counts counts;
 
-struct stack {
-	LIST_ENTRY(stack) link;
-	char *end;
-};
-static LIST_HEAD(, stack) stacks;
-
 /* A kernel may take its time to unpin what has ended. */
 #define LATELY_MS 200
 static uint32_t dropped_at;
 static size_t dropped_lately;
 
 /* Of the fork that runs. */
-static const char *spared[SPARED_MAX];
-static unsigned spares;
 static bool everything;
 
 static size_t page_size(void)
@@ -384,18 +374,9 @@ bool rdm_pins_discard(void *addr, size_t length)
 	return all;
 }
 
-static bool is_spared(const char *page)
-{
-	for (unsigned i = 0; i < spares; i++)
-		if ((uintptr_t)page - ((uintptr_t)spared[i] - SPARED_BYTES) < 2 * SPARED_BYTES)
-			return true;
-	return false;
-}
-
 static bool stays_here(const struct rdm_slab *slab, const uint16_t *pins, size_t page)
 {
-	return (everything || (pins && pins[page])) &&
-	       !(spares && is_spared(page_address(slab, page)));
+	return (everything || (pins && pins[page])) && !rdm_stacks_spare(page_address(slab, page));
 }
 
 /* The first page from `page` on, before `end`, that stays here or does not. */
@@ -403,7 +384,7 @@ static size_t next_staying(const struct rdm_slab *slab, size_t page, size_t end,
 {
 	const uint16_t *pins = pins_of(slab);
 
-	if (!everything && !spares)
+	if (!everything && !rdm_stacks_are_spared())
 		return next_pinned(slab, page, end, stays);
 	while (page < end && stays_here(slab, pins, page) != stays)
 		page++;
@@ -431,66 +412,30 @@ bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **ru
 
 void rdm_pins_note_stack(void *addr, size_t length)
 {
-	struct stack *stack = rdm_meta_alloc(sizeof(*stack));
+	struct rdm_stack *stack = rdm_stacks_make((char *)addr + length);
 
-	rdm_assert(addr && length);
-	if (!stack) {
-		rdm_log(RDM_LOG_WARN,
-			"no memory to remember a thread's stack: register nothing on it");
+	if (!stack)
 		return;
-	}
-	stack->end = (char *)addr + length;
 	rdm_lock_take(&lock);
-	LIST_INSERT_HEAD(&stacks, stack, link);
+	rdm_stacks_add(stack);
 	rdm_lock_release(&lock);
-}
-
-bool rdm_pins_have_stacks(void)
-{
-	return __atomic_load_n(&stacks.lh_first, __ATOMIC_RELAXED) != NULL;
 }
 
 void rdm_pins_forget_stacks(void *block, size_t length)
 {
-	LIST_HEAD(, stack) forgotten = LIST_HEAD_INITIALIZER(forgotten);
-	struct stack *stack, *next;
+	struct rdm_stack *forgotten;
 
 	rdm_lock_take(&lock);
-	for (stack = LIST_FIRST(&stacks); stack; stack = next) {
-		next = LIST_NEXT(stack, link);
-		if ((uintptr_t)stack->end - 1 - (uintptr_t)block >= length)
-			continue;
-		LIST_REMOVE(stack, link);
-		LIST_INSERT_HEAD(&forgotten, stack, link);
-	}
+	forgotten = rdm_stacks_take(block, length);
 	rdm_lock_release(&lock);
-	while ((stack = LIST_FIRST(&forgotten))) {
-		LIST_REMOVE(stack, link);
-		rdm_meta_free(stack);
-	}
+	rdm_stacks_free(forgotten);
 }
 
 void rdm_pins_spare(const void *stack)
 {
-	char *from = (char *)((uintptr_t)stack - SPARED_BYTES);
-
-	if (!rdm_reserve_has(stack) || !rdm_pins_any(from, 2 * SPARED_BYTES))
-		return;
-	if (spares < SPARED_MAX)
-		spared[spares++] = stack;
-	else
-		rdm_log(RDM_LOG_WARN,
-			"fork: more than %d threads have registered memory at the end of their stacks: "
-			"the child may not find them all",
-			SPARED_MAX);
-}
-
-static void spare_stacks(void)
-{
-	const struct stack *stack;
-
-	LIST_FOREACH (stack, &stacks, link)
-		rdm_pins_spare(stack->end - 1);
+	if (rdm_reserve_has(stack) &&
+	    rdm_pins_any((const char *)stack - RDM_SPARED_BYTES, 2 * RDM_SPARED_BYTES))
+		rdm_stacks_spare_at(stack);
 }
 
 bool rdm_pins_exist(void)
@@ -503,7 +448,7 @@ static bool locked_by_fork;
 void rdm_pins_prefork(void)
 {
 	locked_by_fork = rdm_lock_before_fork(&lock);
-	spares = 0;
+	rdm_stacks_spare_none();
 	everything = false;
 }
 
@@ -512,7 +457,7 @@ bool rdm_pins_try_prefork(void)
 	if (!rdm_lock_try(&lock))
 		return false;
 	locked_by_fork = true;
-	spares = 0;
+	rdm_stacks_spare_none();
 	everything = false;
 	return true;
 }
@@ -522,8 +467,8 @@ static void advise_spared(const struct rdm_slab *slab, int advice)
 {
 	const uint16_t *pins = pins_of(slab);
 
-	for (size_t page = 0; pins && spares && page < slab->pages; page++)
-		if (pins[page] && is_spared(page_address(slab, page))) {
+	for (size_t page = 0; pins && rdm_stacks_are_spared() && page < slab->pages; page++)
+		if (pins[page] && rdm_stacks_spare(page_address(slab, page))) {
 			advise(page_address(slab, page), page_size(), advice);
 			if (advice == MADV_DONTFORK)
 				rdm_pages_touch(page_address(slab, page), page_size());
@@ -556,7 +501,7 @@ void rdm_pins_prefork_set(struct rdm_slab_set *set)
 	size_t pinned = rdm_present_pinned();
 
 	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
-	spare_stacks();
+	rdm_stacks_for_each(rdm_pins_spare);
 	everything = pinned > counts.pages + pages_dropped_lately();
 	if (everything && !counts.unseen++)
 		rdm_log(RDM_LOG_WARN,

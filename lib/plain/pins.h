@@ -70,8 +70,7 @@ bool rdm_pins_exist(void);
  * that its upper end cannot be a hole. Until the block is freed.
  */
 void rdm_pins_note_stack(void *addr, size_t length);
-/* Whether there is any; and those in a block are none any more. */
-bool rdm_pins_have_stacks(void);
+/* Those in a block are none any more. */
 void rdm_pins_forget_stacks(void *block, size_t length);
 
 /* Before fork(): the child's C library will be near this address before our handlers are. */

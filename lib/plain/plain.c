@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "api/create.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "fork/fork.h"
 #include "fork/snapshot.h"
 #include "memory/meta.h"

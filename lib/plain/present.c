@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "memory/state.h"
 
 #define AT_ONCE 512

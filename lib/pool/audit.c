@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/clock.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "memory/state.h"
 #include "pool/pool.h"

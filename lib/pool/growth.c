@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdint.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "heap/caches.h"
 #include "memory/reserve.h"

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "base/bits.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "memory/slab_map.h"

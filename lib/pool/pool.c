@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "base/bits.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "sync/quiesce.h"
 

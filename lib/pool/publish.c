@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "pool/picture.h"

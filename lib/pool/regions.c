@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "heap/caches.h"
 #include "memory/state.h"

@@ -13,14 +13,15 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/conf.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "plain/discard.h"
 #include "plain/pins.h"
 #include "plain/plain.h"
+#include "plain/stacks.h"
 #include "preload/next.h"
 #include "preload/preload.h"
 #include "preload/report.h"
@@ -164,7 +165,7 @@ __attribute__((noinline)) static void free_ours(void *ptr)
 	rdm_assert(is_ours(ptr));
 	if (UNLIKELY(rdm_report_is_wanted))
 		rdm_report_freed(rdm_usable_size(ptr));
-	if (UNLIKELY(rdm_pins_have_stacks()))
+	if (UNLIKELY(rdm_stacks_any()))
 		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
 	rdm_call_begins();
 	rdm_free(ptr);

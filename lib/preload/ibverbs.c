@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "memory/reserve.h"
 #include "plain/pins.h"

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 
 #define EARLY_BYTES ((size_t)64 << 10)

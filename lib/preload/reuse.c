@@ -8,8 +8,8 @@
 #include <sys/queue.h>
 #include <sys/resource.h>
 
-#include "base/check.h"
 #include "base/conf.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "memory/meta.h"
 #include "memory/slab_map.h"

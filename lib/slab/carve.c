@@ -2,7 +2,7 @@
 #include <stdint.h>
 
 #include "base/bits.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "memory/reserve.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "slab/fill.h"
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "slab/registration.h"
 #include "sync/lock.h"

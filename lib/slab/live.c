@@ -2,7 +2,7 @@
 #include "slab/live.h"
 
 #include "base/bits.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/size_class.h"
 #include "memory/state.h"
 #include "sync/interrupted.h"

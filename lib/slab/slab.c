@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "base/log.h"
 #include "memory/keys.h"
 #include "memory/meta.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "memory/meta.h"
 
 static size_t larger_child(const struct rdm_slab_index *index, size_t node)

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "memory/state.h"
 #include "slab/slab.h"
 #include "sync/lock.h"

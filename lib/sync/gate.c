@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
-#include "base/check.h"
+#include "base/contract.h"
 #include "sync/interrupted.h"
 #include "sync/lock.h"
 

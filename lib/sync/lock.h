@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "base/check.h"
+#include "base/contract.h"
 
 /* From the outermost to the leaves. */
 enum rdm_rank {

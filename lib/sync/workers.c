@@ -10,7 +10,7 @@
 #include <numaif.h>
 #endif
 
-#include "base/check.h"
+#include "base/contract.h"
 #include "sync/quiesce.h"
 
 #define CPUS_MAX ((size_t)1 << 20)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef RDM_CHECK_H
-#define RDM_CHECK_H
+#ifndef RDM_CONTRACT_H
+#define RDM_CONTRACT_H
 
 /*
  * Contracts that are checked: in the checking build (configure --enable-checking) a contract
