@@ -24,7 +24,12 @@ bool rdm_lock_before_fork(struct rdm_lock *lock)
 #ifdef RDM_CHECKING
 
 /* How many locks of each rank the calling thread has; its address is the thread's name. */
+#ifdef RDM_PRELOAD
 static __thread unsigned held[RDM_RANKS] __attribute__((tls_model("initial-exec")));
+#else
+/* A library that is loaded late may find no room in the threads' static blocks. */
+static __thread unsigned held[RDM_RANKS];
+#endif
 
 bool rdm_lock_has_none_from(enum rdm_rank rank)
 {

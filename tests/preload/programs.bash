@@ -115,8 +115,8 @@ program_result() {
 		grep -E 'Found |tests completed|Node\(s\) with error|Ax-b|^Success|_N=|Errors=|residual=' hpccoutf.txt
 		;;
 	scalapack) sed -E 's/^((WALL|CPU)( +[0-9]+){6}) +[0-9.]+ +[0-9.]+/\1/' ;;
-	# Ranks say their names in the midst of a line.
-	netpipe) grep -oE '[0-9]+ bytes +[0-9]+ times|Integrity check [a-z]+' ;;
+	# Ranks say their names in the midst of a line, and one may be ahead of the other's lines.
+	netpipe) grep -oE '[0-9]+ bytes +[0-9]+ times|Integrity check [a-z]+' | sort ;;
 	numpy) cat ;;
 	esac
 }
