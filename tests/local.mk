@@ -13,6 +13,9 @@ RDM_TEST_LIBS = probe/librdmprobe.la lib/librdmalloc_test.la \
 RDM_PUBLIC_LIBS = probe/librdmprobe.la lib/librdmalloc.la \
 	$(RAIL_LIBS) $(CMOCKA_LIBS)
 STEP_TEST_LIBS = tests/libsupport.la $(RDM_TEST_LIBS)
+# What is in the preload only, in a program that has malloc as ever.
+PLAIN_TEST_LIBS = tests/libsupport.la probe/librdmprobe.la lib/librdmalloc-plain-test.la \
+	$(JEMALLOC_ARCHIVE) $(CMOCKA_LIBS)
 LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 
 check_LTLIBRARIES += tests/libsupport.la
@@ -24,6 +27,7 @@ check_PROGRAMS = \
 	tests/unit/cache tests/unit/depot \
 	tests/unit/keys tests/unit/merge \
 	tests/unit/rails \
+	tests/unit/pins \
 	tests/unit/progress \
 	tests/unit/regions \
 	tests/unit/reserve tests/unit/reserve_hugetlb \
@@ -96,6 +100,10 @@ tests_unit_cache_LDADD = $(STEP_TEST_LIBS)
 tests_unit_depot_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_depot_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc
 tests_unit_depot_LDADD = $(STEP_TEST_LIBS)
+tests_unit_pins_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
+tests_unit_pins_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
+	-Wl,--wrap=rdm_present_pinned -Wl,--wrap=syscall
+tests_unit_pins_LDADD = $(PLAIN_TEST_LIBS)
 tests_unit_watermark_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_watermark_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_background_wake
 tests_unit_watermark_LDADD = $(STEP_TEST_LIBS)
