@@ -431,30 +431,35 @@ static void against_a_model(void **state)
 	}
 }
 
+static struct t_meeting meeting;
+static struct t_event met;
+
 static void *put_while_forking(void *arg)
 {
-	struct t_meeting *meeting = arg;
-
-	t_meeting_come(meeting);
+	(void)arg;
+	t_meeting_come(&meeting);
 	T_CHECK(rdm_depot_put(&depot, CLASS, block, 10) == 10);
-	t_meeting_through(meeting);
+	t_meeting_through(&meeting);
+	t_event_wait(&met);
 	return NULL;
 }
 
 static void held_while_forking(void **state)
 {
-	struct t_meeting meeting;
 	pthread_t thread;
 
 	(void)state;
 	t_meeting_init(&meeting);
-	T_CHECK(!pthread_create(&thread, NULL, put_while_forking, &meeting));
+	t_event_init(&met);
+	T_CHECK(!pthread_create(&thread, NULL, put_while_forking, NULL));
 	rdm_depot_prefork(&depot);
 	t_meeting_stay(&meeting);
 	assert_false(meeting.overtaken);
 	assert_int_equal(count_of(CLASS), 0);
 	rdm_depot_postfork(&depot);
+	t_event_set(&met);
 	T_CHECK(!pthread_join(thread, NULL));
+	t_event_destroy(&met);
 	t_meeting_destroy(&meeting);
 	assert_int_equal(rdm_depot_take(&depot, CLASS, taken, FULL), 10);
 }

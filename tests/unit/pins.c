@@ -163,6 +163,7 @@ static int end(void **state)
 	TAILQ_FOREACH (each, &pool->slabs.slabs, link)
 		if (each->pins)
 			memset(each->pins, 0, each->pages * sizeof(uint16_t));
+	pinned = 0;
 	T_CHECK(!rdm_slabs_trim(&pool->slabs, 0) && !pool->slabs.bytes);
 	T_CHECK(!rdm_quiesce_leave(0));
 	return 0;
