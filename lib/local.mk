@@ -129,9 +129,15 @@ lib_librdmalloc_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
 EXTRA_lib_librdmalloc_la_DEPENDENCIES = lib/api/librdmalloc.map $(JEMALLOC_ARCHIVE)
 EXTRA_DIST += lib/api/librdmalloc.map lib/floors
 
+# The preload without what takes the place of others' functions: tests link it.
+noinst_LTLIBRARIES += lib/libflavour-plain.la
+lib_libflavour_plain_la_SOURCES = $(LIB_SOURCES) $(PLAIN_SOURCES)
+lib_libflavour_plain_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
+lib_libflavour_plain_la_CFLAGS = $(LIB_CFLAGS)
+
 # For LD_PRELOAD: all of it in one, so that a program may link the library as well.
 noinst_LTLIBRARIES += lib/libflavour-preload.la
-lib_libflavour_preload_la_SOURCES = $(LIB_SOURCES) $(PLAIN_SOURCES) \
+lib_libflavour_preload_la_SOURCES = \
 	lib/preload/advice.c \
 	lib/preload/family.c \
 	lib/preload/mpi.c \
@@ -146,6 +152,7 @@ lib_libflavour_preload_la_SOURCES += lib/preload/reuse.c lib/preload/reuse.h lib
 endif
 lib_libflavour_preload_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
 lib_libflavour_preload_la_CFLAGS = $(LIB_CFLAGS)
+lib_libflavour_preload_la_LIBADD = lib/libflavour-plain.la
 
 lib_LTLIBRARIES += lib/librdmalloc-preload.la
 lib_librdmalloc_preload_la_SOURCES = lib/base/ablate_never.c
@@ -172,3 +179,10 @@ lib_librdmalloc_test_la_SOURCES = lib/base/ablate.c
 lib_librdmalloc_test_la_CPPFLAGS = $(LIB_CPPFLAGS)
 lib_librdmalloc_test_la_CFLAGS = $(LIB_CFLAGS)
 lib_librdmalloc_test_la_LIBADD = lib/libflavour-linked.la
+
+# The same of plain memory.
+check_LTLIBRARIES += lib/librdmalloc-plain-test.la
+lib_librdmalloc_plain_test_la_SOURCES = lib/base/ablate.c
+lib_librdmalloc_plain_test_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
+lib_librdmalloc_plain_test_la_CFLAGS = $(LIB_CFLAGS)
+lib_librdmalloc_plain_test_la_LIBADD = lib/libflavour-plain.la

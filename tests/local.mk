@@ -13,6 +13,9 @@ RDM_TEST_LIBS = probe/librdmprobe.la lib/librdmalloc_test.la \
 RDM_PUBLIC_LIBS = probe/librdmprobe.la lib/librdmalloc.la \
 	$(RAIL_LIBS) $(CMOCKA_LIBS)
 STEP_TEST_LIBS = tests/libsupport.la $(RDM_TEST_LIBS)
+# What is in the preload only, in a program that has malloc as ever.
+PLAIN_TEST_LIBS = tests/libsupport.la probe/librdmprobe.la lib/librdmalloc-plain-test.la \
+	$(JEMALLOC_ARCHIVE) $(CMOCKA_LIBS)
 LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 
 check_LTLIBRARIES += tests/libsupport.la
@@ -21,14 +24,17 @@ tests_libsupport_la_SOURCES = tests/support.c tests/support.h tests/recorder.c
 check_PROGRAMS = \
 	tests/unit/api \
 	tests/unit/written \
+	tests/unit/cache tests/unit/depot \
 	tests/unit/keys tests/unit/merge \
 	tests/unit/rails \
+	tests/unit/pins \
 	tests/unit/progress \
 	tests/unit/regions \
 	tests/unit/reserve tests/unit/reserve_hugetlb \
 	tests/unit/resize \
 	tests/unit/tools \
 	tests/unit/unmergeable \
+	tests/unit/watermark \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
 	tests/fork/child_anon tests/fork/child_shared tests/fork/child_hugetlb \
 	tests/fork/dontfork \
@@ -87,6 +93,20 @@ tests_unit_merge_LDADD = $(STEP_TEST_LIBS)
 # Looks at the library's inside.
 tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
+tests_unit_cache_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_unit_cache_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
+	-Wl,--wrap=rdm_arena_free -Wl,--wrap=rdm_arena_free_many
+tests_unit_cache_LDADD = $(STEP_TEST_LIBS)
+tests_unit_depot_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_unit_depot_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc
+tests_unit_depot_LDADD = $(STEP_TEST_LIBS)
+tests_unit_pins_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
+tests_unit_pins_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
+	-Wl,--wrap=rdm_present_pinned -Wl,--wrap=syscall
+tests_unit_pins_LDADD = $(PLAIN_TEST_LIBS)
+tests_unit_watermark_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_unit_watermark_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_background_wake
+tests_unit_watermark_LDADD = $(STEP_TEST_LIBS)
 tests_property_carve_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_property_carve_LDADD = $(STEP_TEST_LIBS)
 tests_magazine_drain_SOURCES = \

@@ -129,6 +129,32 @@ static void write_pin(uint16_t *pins, size_t page, uint16_t count)
 	__atomic_store_n(&pins[page], count, __ATOMIC_RELAXED);
 }
 
+/* Pages without a pin. */
+static void put_in_again(const struct part *part, size_t first, size_t end)
+{
+	if (!part->slab->set->ops->outlives_fork ||
+	    !advise(page_address(part->slab, first), (end - first) << rdm_state.page_shift,
+		    MADV_DOFORK))
+		return;
+	/* Children do not inherit them, so they must get copies. */
+	for (size_t i = first; i < end; i++)
+		write_pin(pins_of(part->slab), i, UINT16_MAX);
+}
+
+/* The kernel may have marked some pages of the part before it failed. */
+static void undo_hold(const struct part *part)
+{
+	const uint16_t *pins = pins_of(part->slab);
+	size_t end;
+
+	for (size_t i = part->first; i < part->end; i = end) {
+		for (end = i + 1; end < part->end && !pins[end] == !pins[i];)
+			end++;
+		if (!pins[i])
+			put_in_again(part, i, end);
+	}
+}
+
 static int hold(const struct part *part)
 {
 	char *start = page_address(part->slab, part->first);
@@ -141,8 +167,10 @@ static int hold(const struct part *part)
 	if (part->slab->set->ops->outlives_fork && !rdm_ablated(RDM_ABLATE_DONTFORK))
 		error = advise(start, (part->end - part->first) << rdm_state.page_shift,
 			       MADV_DONTFORK);
-	if (error)
+	if (error) {
+		undo_hold(part);
 		return error;
+	}
 	/* One that has so many stays pinned for ever. */
 	for (size_t i = part->first; i < part->end; i++)
 		if (pins[i] < UINT16_MAX)
@@ -169,12 +197,7 @@ static void let_go(const struct part *part)
 			continue;
 		for (; end < part->end && pins[end] == 1; end++)
 			write_pin(pins, end, 0);
-		if (part->slab->set->ops->outlives_fork &&
-		    advise(page_address(part->slab, i), (end - i) << rdm_state.page_shift,
-			   MADV_DOFORK))
-			/* Children do not inherit them, so they must get copies. */
-			for (; i < end; i++)
-				write_pin(pins, i, UINT16_MAX);
+		put_in_again(part, i, end);
 	}
 }
 

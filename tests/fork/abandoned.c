@@ -20,9 +20,9 @@ void *__real_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align,
 void *__wrap_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
 			     struct rdm_want *want);
 void __real_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-			     size_t count);
+				size_t count);
 void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-			     size_t count);
+				size_t count);
 
 enum { THREADS = 3, SPREAD = 64 };
 
@@ -55,7 +55,7 @@ void *__wrap_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align,
 
 /* The block is not live any more, and the memory is not the arena's yet. */
 void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-			     size_t count)
+				size_t count)
 {
 	if (stop_here == 1)
 		stop_with(blocks[0]);

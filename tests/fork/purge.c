@@ -17,9 +17,9 @@ struct rdm_run;
 
 /* The linker sends the library's calls here (--wrap). */
 void __real_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-			     size_t count);
+				size_t count);
 void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-			     size_t count);
+				size_t count);
 void __real_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 void __wrap_rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 
@@ -27,7 +27,7 @@ static struct t_meeting meeting;
 static _Thread_local bool returning;
 
 void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-			     size_t count)
+				size_t count)
 {
 	returning = true;
 	__real_rdm_arena_free_many(arena, size_class, blocks, count);
