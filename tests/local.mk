@@ -25,6 +25,7 @@ check_PROGRAMS = \
 	tests/unit/api \
 	tests/unit/written \
 	tests/unit/cache tests/unit/depot \
+	tests/house/contracts \
 	tests/unit/keys tests/unit/merge \
 	tests/unit/rails \
 	tests/unit/pins \
@@ -93,6 +94,8 @@ tests_unit_merge_LDADD = $(STEP_TEST_LIBS)
 # Looks at the library's inside.
 tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
+tests_house_contracts_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
+tests_house_contracts_LDADD = $(STEP_TEST_LIBS)
 tests_unit_cache_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_cache_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
 	-Wl,--wrap=rdm_arena_free -Wl,--wrap=rdm_arena_free_many
