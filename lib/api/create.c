@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/bits.h"
 #include "base/conf.h"
 #include "base/contract.h"
 #include "base/log.h"
@@ -15,7 +14,6 @@
 #include "heap/caches.h"
 #include "memory/meta.h"
 #include "memory/reserve.h"
-#include "memory/state.h"
 #include "pool/growth.h"
 #include "pool/publish.h"
 #include "slab/fill.h"

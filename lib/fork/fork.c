@@ -2,7 +2,6 @@
 #include "fork/fork.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -20,7 +19,6 @@
 #include "sync/background.h"
 #include "sync/fork_count.h"
 #include "sync/gate.h"
-#include "sync/interrupted.h"
 #include "sync/quiesce.h"
 
 static uint64_t prepare_ns;
@@ -41,9 +39,13 @@ static uint64_t now(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static void lock_pool(struct rdm_pool *pool)
+static void lock_depot(struct rdm_pool *pool)
 {
 	rdm_depot_prefork(&pool->heap.depot);
+}
+
+static void lock_set(struct rdm_pool *pool)
+{
 	rdm_slabs_prefork(&pool->slabs);
 }
 
@@ -91,7 +93,8 @@ static void prefork(void)
 	rdm_quiesce_prefork();
 	rdm_gate_prefork();
 	rdm_caches_prefork();
-	rdm_pools_for_each(lock_pool);
+	rdm_pools_for_each(lock_depot);
+	rdm_pools_for_each(lock_set);
 	rdm_reserve_prefork();
 	if (guest)
 		guest->prefork();
@@ -136,7 +139,7 @@ static void register_handlers(void)
 {
 	int error;
 
-	rdm_assert(registering == false);
+	rdm_assert(!registering);
 	registering = true;
 	rdm_background_open();
 	/* Its key has to be older than jemalloc's. */

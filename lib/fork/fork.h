@@ -22,7 +22,7 @@ void rdm_fork_init(void);
 
 /*
  * Handlers of a module above, which has one lock more: before the snapshots are taken, and after
- * the sets are done with. Under the quiesce lock.
+ * the sets are done with. They are invited once, by a constructor.
  */
 struct rdm_fork_guest {
 	void (*prefork)(void);

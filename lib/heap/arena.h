@@ -3,7 +3,7 @@
 #define RDM_ARENA_H
 
 /*
- * A pool's jemalloc arena. jemalloc does size classes, runs and extents; its
+ * A heap's jemalloc arena. jemalloc does size classes, runs and extents; its
  * hooks only carve from slabs that are ready, so nothing is registered, and no
  * registrar's malloc can come back, under jemalloc's locks. When no slab has
  * room the allocation fails and says what it wanted: the pool grows, outside,

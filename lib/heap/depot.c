@@ -97,7 +97,7 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 	size_t put = 0;
 
 	rdm_assert(class && class <= RDM_CLASS_MAX);
-	rdm_assert(blocks && count);
+	rdm_assert(blocks || !count);
 	for (;;) {
 		size_t some;
 

@@ -3,7 +3,7 @@
 #define RDM_DEPOT_H
 
 /*
- * A pool's store of free blocks between its threads' magazines and its arena:
+ * A heap's store of free blocks between its threads' magazines and its arena:
  * for each class a stack of blocks, in magazines. Blocks come and go many at a
  * time, so that the lock is taken rarely.
  *

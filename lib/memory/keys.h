@@ -5,7 +5,7 @@
 /*
  * Address to key: for each rail a table with what rdm_key() says of each granule
  * of the reserve, so that a look-up reads one line. Read without a lock by
- * everybody. slab.c writes it: entries while it registers and deregisters, one
+ * everybody. registration.c writes it: entries while it registers and deregisters, one
  * thread for each rail and slab, the rest under the quiesce lock.
  */
 

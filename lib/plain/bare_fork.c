@@ -53,7 +53,10 @@ void rdm_bare_fork_postfork(bool child)
 {
 	struct rdm_slab_set *set = only_set();
 
-	rdm_assert(set && rdm_lock_is_mine(&set->lock));
+	rdm_assert(set);
+	if (child)
+		rdm_lock_adopt(&set->lock);
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	if (child) {
 		rdm_inherit_postfork_child(set);
 		rdm_pins_postfork_child();

@@ -3,10 +3,10 @@
 #define RDM_DISCARD_H
 
 /*
- * Pages of plain memory (prepare.h) go back to the kernel, or to another block. Not those
- * that are registered (pins.h); and none that could be pinned unseen while the kernel counts
- * such pins: whoever holds them goes by addresses, and would keep other pages than the block
- * has that is there next.
+ * Pages of plain memory (plain.h) go back to the kernel, or to another block. Not those
+ * that are registered (pins.h). While the kernel counts pins that nobody announced, nothing is
+ * discarded: whoever holds such pins goes by addresses, and would keep other pages than the
+ * block has that is there next.
  *
  * Runs are discarded by carve.c, inside the gate and with no lock; the others are called
  * with no lock at all.
@@ -17,7 +17,7 @@
 
 #include "slab/slab.h"
 
-/* Free runs of any memory, before somebody else can have them: the long ones of plain memory. */
+/* Free runs of one set, before somebody else can have them: the long ones. */
 void rdm_discard_runs(const struct rdm_run *run, size_t count);
 
 /* A block of `usable` bytes in plain memory: the first `size` become zero. */

@@ -20,6 +20,7 @@
 #include "sync/gate.h"
 #include "sync/interrupted.h"
 #include "sync/lock.h"
+#include "sync/quiesce.h"
 
 #define BUCKETS 4096
 
@@ -369,7 +370,7 @@ bool rdm_pins_any(const void *addr, size_t length)
 
 bool rdm_pins_unseen(void)
 {
-	rdm_assert(rdm_gate_is_inside());
+	rdm_assert(rdm_gate_is_inside() || rdm_quiesce_is_held());
 	/* What the kernel has yet to unpin may stay where it is, too. */
 	return !rdm_ablated(RDM_ABLATE_UNSEEN) &&
 	       rdm_present_pinned() > __atomic_load_n(&counts.pages, __ATOMIC_RELAXED);
@@ -382,7 +383,6 @@ bool rdm_pins_discard(void *addr, size_t length)
 	size_t end = page + (length >> rdm_state.page_shift);
 	bool all = true;
 
-	rdm_assert(slab);
 	rdm_assert(end <= slab->pages);
 	while (page < end) {
 		size_t until = next_pinned(slab, page, end, true);
@@ -578,6 +578,7 @@ void rdm_pins_postfork_parent(void)
 /* The registrations are the parent's. */
 void rdm_pins_postfork_child(void)
 {
+	rdm_lock_adopt(&lock);
 	if (counts.pages || counts.inside || counts.outside) {
 		memset(named, 0, sizeof(named));
 		counts = (struct rdm_pin_counts){ 0 };

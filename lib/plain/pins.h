@@ -4,12 +4,12 @@
 
 /*
  * What a program has registered itself: a record for each registration, and in slabs
- * of plain memory (prepare.h) a count for each page. Such pages are MADV_DONTFORK and
+ * of plain memory (plain.h) a count for each page. Such pages are MADV_DONTFORK and
  * have been written since, they are never discarded, and children get copies of what is live
- * in them (snapshot.c).
+ * in them (inherit.c).
  *
- * Called by the preload's wrappers and discard.c with no lock held, by slab.c and snapshot.c
- * under a set's lock, and by fork.c. One lock, a leaf: nothing under it allocates.
+ * Called by the preload's wrappers and discard.c with no lock held, by plain.c and inherit.c
+ * under a set's lock, and as fork.c's guest. One lock, a leaf: nothing under it allocates.
  */
 
 #include <stdbool.h>
@@ -40,8 +40,8 @@ void rdm_pins_drop_range(void *addr, size_t length);
 bool rdm_pins_any(const void *addr, size_t length);
 
 /*
- * Whether pages are pinned of which nobody told us. Reads /proc: in the gate, so that no child
- * gets the descriptor.
+ * Whether pages are pinned of which nobody told us. Reads /proc: in the gate or under the
+ * quiesce lock, so that no child gets the descriptor.
  */
 bool rdm_pins_unseen(void);
 

@@ -99,6 +99,12 @@ static const struct rdm_fork_guest pins_handlers = {
 	.postfork_child = rdm_pins_postfork_child,
 };
 
+/* Before there are threads. */
+__attribute__((constructor(101))) static void invite(void)
+{
+	rdm_fork_invite(&pins_handlers);
+}
+
 static void configure(struct rdm_pool *pool, const char *name, enum rdm_fork_policy fork)
 {
 	pool->slab_size = SLAB;
@@ -123,7 +129,6 @@ static struct rdm_pool *create(const char *name, enum rdm_fork_policy fork, int 
 	if (!pool)
 		return NULL;
 	configure(pool, name, fork);
-	rdm_fork_invite(&pins_handlers);
 	*error = rdm_pool_open(pool);
 	if (!*error)
 		return pool;

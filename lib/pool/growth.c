@@ -95,7 +95,7 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	/* When few addresses are left a short slab is better than none. */
 	if (length && !rdm_slabs_have_room(length, align))
 		length = shortest_slab(pool, size);
-	if (!length && size > max) {
+	if (!length && shortest_slab(pool, size) > max) {
 		rdm_log(RDM_LOG_ERROR,
 			"pool %s: a rail registers at most %zu bytes, %zu are wanted", pool->name,
 			max, size);

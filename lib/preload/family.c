@@ -133,10 +133,10 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	rdm_pool *pool;
 	void *block;
 
-	rdm_assert(alignment && !(alignment & (alignment - 1)));
 	/* libc's own, while the pool or a slab is made. */
 	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
 		return NULL;
+	rdm_assert(alignment && !(alignment & (alignment - 1)));
 	rdm_call_begins();
 	pool = get_pool();
 	block = pool && !is_closed(pool) ? allocate(pool, alignment, size) : NULL;

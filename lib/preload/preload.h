@@ -4,7 +4,7 @@
 
 /*
  * What the preload's files share. Each of them takes the place of others' functions:
- * malloc.c of the malloc family, operators.c of C++'s, verbs.c of libibverbs', advice.c of
+ * family.c of the malloc family, operators.c of C++'s, ibverbs.c of libibverbs', advice.c of
  * madvise, process.c of what makes processes, mpi.c of MPI's allocation.
  */
 

@@ -4,7 +4,7 @@
 
 /*
  * What is said of a program when it ends (RDMALLOC_CONF=report:1), and the counts for it, which
- * nobody keeps otherwise. Called by malloc.c; no lock.
+ * nobody keeps otherwise. Called by family.c; no lock.
  */
 
 #include <stdbool.h>

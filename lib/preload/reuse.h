@@ -8,7 +8,7 @@
  * region's keys and the range that was asked for. A region without aliases is idle: it is kept
  * for the next registration inside it, until there are too many.
  *
- * Called by verbs.c, which makes and ends the real regions. One lock, a leaf: nothing under
+ * Called by ibverbs.c, which makes and ends the real regions. One lock, a leaf: nothing under
  * it allocates or calls libibverbs. All that is known lies in memory that a child of any
  * fork finds zeroed, the lock too: the parent's regions are none of its own, and no fork
  * handler is needed.

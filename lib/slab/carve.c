@@ -225,7 +225,6 @@ static void uncarve_run(const struct rdm_run *run)
 	struct rdm_slab *slab = rdm_slab_of(run->at);
 	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
 
-	rdm_assert(slab);
 	rdm_lock_take(&slab->set->lock);
 	uncarve(slab, first, pages_of(run->size));
 	rdm_lock_release(&slab->set->lock);
@@ -238,8 +237,10 @@ void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 	rdm_assert(run || !count);
 	if (ops && ops->uncarved)
 		ops->uncarved(run, count);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		rdm_assert(rdm_slab_of(run[i].at)->set == rdm_slab_of(run->at)->set);
 		uncarve_run(&run[i]);
+	}
 }
 
 void rdm_slabs_uncarve_all(struct rdm_slab_set *set)

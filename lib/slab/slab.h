@@ -80,7 +80,7 @@ struct rdm_slab_ops {
 	void (*uncarved)(const struct rdm_run *run, size_t count);
 	/* Moves whole pages of one block to another; no lock. False: nothing was moved. */
 	bool (*move)(void *to, void *from, size_t length);
-	/* Around fork(), with the set's lock held; copy is for rdm_snapshot_prefork(). */
+	/* Around fork(), with the set's lock held; copy is for rdm_snapshot_take(). */
 	void (*prefork)(struct rdm_slab_set *set);
 	void (*copy)(const struct rdm_slab *slab, char *shadow);
 	void (*postfork_parent)(struct rdm_slab_set *set);

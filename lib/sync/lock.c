@@ -14,6 +14,9 @@ bool rdm_lock_before_fork(struct rdm_lock *lock)
 			return false;
 		sched_yield();
 	}
+#ifdef RDM_CHECKING
+	rdm_assert(rdm_lock_has_none_from(lock->rank + 1));
+#endif
 	pthread_mutex_lock(&lock->mutex);
 #ifdef RDM_CHECKING
 	rdm_lock_note_taken(lock);

@@ -7,8 +7,10 @@
  * checking build sees to that at each acquisition, and knows whose each lock is, so that
  * "under lock X" is an assertion. In other builds a lock is a mutex, and rank is in this table.
  *
- * Fork handlers take all locks of a rank one after the other, in the order of ranks, also
- * where they have interrupted a call of ours: they take them by rdm_lock_before_fork().
+ * Fork handlers take those that a child could inherit taken, all of a rank one after the other,
+ * in the order of ranks, also where they have interrupted a call of ours: by
+ * rdm_lock_before_fork(). The others are held inside the quiesce lock or the gate only, and the
+ * book of registrations is wiped in a child.
  */
 
 #include <pthread.h>
@@ -141,6 +143,19 @@ static inline void rdm_lock_wait(struct rdm_lock *lock, pthread_cond_t *conditio
 	pthread_cond_wait(condition, &lock->mutex);
 #ifdef RDM_CHECKING
 	rdm_lock_note_taken(lock);
+#endif
+}
+
+/* In a child whose thread pointer is another than its parent's: what the lock's owner was, it is. */
+static inline void rdm_lock_adopt(struct rdm_lock *lock)
+{
+#ifdef RDM_CHECKING
+	if (lock->owner && !rdm_lock_is_mine(lock)) {
+		lock->owner = NULL;
+		rdm_lock_note_taken(lock);
+	}
+#else
+	(void)lock;
 #endif
 }
 

@@ -47,7 +47,8 @@ bool rdm_quiesce_is_inside(void)
 #ifdef RDM_CHECKING
 bool rdm_quiesce_is_held(void)
 {
-	return inside || rdm_lock_is_mine(&lock) || rdm_call_is_interrupted();
+	return inside || rdm_lock_is_mine(&lock) || rdm_call_is_interrupted() ||
+	       rdm_ablated(RDM_ABLATE_QUIESCE);
 }
 #endif
 

@@ -181,6 +181,8 @@ static void removal_is_refused(void **state)
 	assert_in_range(first->live, 1, NTH);
 	assert_int_equal(second->live, NTH);
 	assert_int_equal(rdm_key(block[0], 1, &key), 0);
+	/* Keys that could not be let go are looked for in the slabs. */
+	assert_int_equal(t_audit(pool), 0);
 	assert_int_equal(rdm_pool_remove_rail(pool, 0), 0);
 	assert_int_equal(first->live, 0);
 	errno = 0;

@@ -20,6 +20,7 @@
 #include "heap/heap.h"
 #include "heap/trade.h"
 #include "memory/meta.h"
+#include "sync/quiesce.h"
 
 enum { FULL = RDM_MAGAZINE_BLOCKS, BLOCKS = 4000, ROUNDS = 100000, SLOT = 3 };
 #define BUDGET (4 * T_MIB)
@@ -734,7 +735,9 @@ static int open_caches(void **state)
 {
 	(void)state;
 	rdm_fork_init();
+	T_CHECK(rdm_quiesce_enter("test"));
 	rdm_cache_quicken(RDM_UNIT << 20);
+	T_CHECK(!rdm_quiesce_leave(0));
 	T_CHECK(rdm_quick.classes == RDM_CLASS_MAX && rdm_quick.units == 1 << 20);
 	T_CHECK(rdm_tls_hot() == &rdm_tls_no_cache && rdm_tls.hot == &rdm_tls_no_cache);
 	return 0;

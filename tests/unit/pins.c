@@ -25,6 +25,7 @@
 #include "plain/stacks.h"
 #include "plain/plain.h"
 #include "slab/slab.h"
+#include "sync/gate.h"
 #include "sync/quiesce.h"
 
 enum { SLABS = 3, PINS = 300, ROUNDS = 1500, HANDLES = 9000 };
@@ -494,6 +495,16 @@ static void expect_out(bool all)
 		assert_int_equal(out[p], inside[p] && (all || count[p]));
 }
 
+static bool are_unseen(void)
+{
+	bool unseen;
+
+	rdm_gate_enter();
+	unseen = rdm_pins_unseen();
+	rdm_gate_leave();
+	return unseen;
+}
+
 static void pinned_by_strangers(void **state)
 {
 	struct rdm_pin_counts counts;
@@ -504,12 +515,12 @@ static void pinned_by_strangers(void **state)
 	unseen = counts.unseen;
 	add(at_page(20), 10 * page_bytes);
 	pinned = 10;
-	assert_false(rdm_pins_unseen());
+	assert_false(are_unseen());
 	prefork();
 	expect_out(false);
 	postfork();
 	pinned = 11;
-	assert_true(rdm_pins_unseen());
+	assert_true(are_unseen());
 	prefork();
 	expect_out(true);
 	postfork();

@@ -39,6 +39,7 @@ static struct rdm_slab_set set, other;
 static void begin_set(struct rdm_slab_set *one)
 {
 	memset(one, 0, sizeof(*one));
+	one->ops = &rdm_registered_ops;
 	rdm_slabs_init(one, NULL, NULL);
 	one->bytes = PAGES * page();
 	one->watermark.bytes = MARK * page();
@@ -52,11 +53,17 @@ static int begin(void **state)
 	return 0;
 }
 
+static void end_set(struct rdm_slab_set *one)
+{
+	one->bytes = one->carved_pages = 0;
+	rdm_slabs_destroy(one);
+}
+
 static int end(void **state)
 {
 	(void)state;
-	rdm_slabs_destroy(&set);
-	rdm_slabs_destroy(&other);
+	end_set(&set);
+	end_set(&other);
 	return 0;
 }
 
