@@ -22,6 +22,21 @@
 #include "memory/meta.h"
 #include "sync/quiesce.h"
 
+/* Under the quiesce lock, as who calls it must be. */
+#define HOLD(call)                                   \
+	do {                                         \
+		T_CHECK(rdm_quiesce_enter("cache")); \
+		call;                                \
+		T_CHECK(!rdm_quiesce_leave(0));      \
+	} while (0)
+#define HELD(call)                           \
+	({                                   \
+		__typeof__(call) its_result; \
+                                             \
+		HOLD(its_result = call);     \
+		its_result;                  \
+	})
+
 enum { FULL = RDM_MAGAZINE_BLOCKS, BLOCKS = 4000, ROUNDS = 100000, SLOT = 3 };
 #define BUDGET (4 * T_MIB)
 
@@ -163,8 +178,8 @@ static int begin(void **state)
 static int end(void **state)
 {
 	(void)state;
-	rdm_caches_close(&heap);
-	rdm_caches_close(&other);
+	HOLD(rdm_caches_close(&heap));
+	HOLD(rdm_caches_close(&other));
 	return 0;
 }
 
@@ -303,7 +318,7 @@ static void which_thread_has_which(void **state)
 	assert_ptr_equal(LIST_FIRST(&heap.caches), mine);
 	assert_null(LIST_NEXT(mine, link));
 	/* The next heap of that number finds what the last one left. */
-	rdm_caches_close(&more[0]);
+	HOLD(rdm_caches_close(&more[0]));
 	assert_null(one[0]->home);
 	assert_null(one[0]->heap);
 	assert_true(LIST_EMPTY(&more[0].caches));
@@ -311,7 +326,7 @@ static void which_thread_has_which(void **state)
 	assert_ptr_equal(rdm_caches_of(&more[0]), one[0]);
 	assert_ptr_equal(one[0]->heap, &more[0]);
 	for (unsigned i = 0; i < HEAPS; i++)
-		rdm_caches_close(&more[i]);
+		HOLD(rdm_caches_close(&more[i]));
 }
 
 /* What does not fit goes to the depot: the half that was not used for longest. */
@@ -587,12 +602,12 @@ static void drained_while_it_sleeps(void **state)
 	need_membarrier();
 	start_sleeper(false);
 	give(20, 2);
-	assert_int_equal(rdm_caches_bytes(&heap), 10 * rdm_class_size(1) + rdm_class_size(2));
-	assert_true(rdm_caches_drain(&heap));
+	assert_int_equal(HELD(rdm_caches_bytes(&heap)), 10 * rdm_class_size(1) + rdm_class_size(2));
+	assert_true(HELD(rdm_caches_drain(&heap)));
 	assert_int_equal(in_arena, 11);
-	assert_int_equal(rdm_caches_bytes(&heap), 0);
+	assert_int_equal(HELD(rdm_caches_bytes(&heap)), 0);
 	assert_int_equal(rdm_depot_bytes(&heap.depot), 0);
-	assert_false(rdm_caches_drain(&heap));
+	assert_false(HELD(rdm_caches_drain(&heap)));
 	end_sleeper();
 }
 
@@ -601,7 +616,7 @@ static void forgotten_while_it_sleeps(void **state)
 	(void)state;
 	start_sleeper(false);
 	give(20, 2);
-	rdm_caches_forget(&heap);
+	HOLD(rdm_caches_forget(&heap));
 	assert_int_equal(in_arena, 0);
 	assert_null(get(2));
 	assert_int_equal(rdm_depot_bytes(&heap.depot), 0);
@@ -638,7 +653,7 @@ static void expect_buried(void)
 static int go_on(void *arg)
 {
 	(void)arg;
-	rdm_caches_bury(&heap);
+	HOLD(rdm_caches_bury(&heap));
 	expect_buried();
 	return T_PASS;
 }
@@ -649,9 +664,9 @@ static int adopt(void *arg)
 	rdm_caches_postfork_child(&heap);
 	heap.inherited = true;
 	T_CHECK(!rdm_cache_pop(&heap, 2));
-	T_CHECK(rdm_caches_bytes(&heap) == rdm_class_size(2));
+	T_CHECK(HELD(rdm_caches_bytes(&heap)) == rdm_class_size(2));
 	T_CHECK(!rdm_cache_pop(&heap, 2));
-	rdm_caches_adopt(&heap);
+	HOLD(rdm_caches_adopt(&heap));
 	heap.inherited = false;
 	expect_buried();
 	return T_PASS;
@@ -693,7 +708,7 @@ static void expect_all(void)
 
 	for (size_t i = 0; i < BLOCKS; i++)
 		bytes += where[i] == HEAP ? rdm_class_size(class_of[i]) : 0;
-	assert_int_equal(rdm_caches_bytes(&heap) + rdm_depot_bytes(&heap.depot), bytes);
+	assert_int_equal(HELD(rdm_caches_bytes(&heap)) + rdm_depot_bytes(&heap.depot), bytes);
 }
 
 /* A few classes at a time, in phases that mostly give, or get, often or seldom. */
