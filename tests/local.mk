@@ -96,6 +96,7 @@ tests_unit_tools_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_tools_LDADD = $(STEP_TEST_LIBS)
 tests_house_contracts_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_house_contracts_LDADD = $(STEP_TEST_LIBS)
+EXTRA_DIST += tests/unit/standstill.h
 tests_unit_cache_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_cache_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
 	-Wl,--wrap=rdm_arena_free -Wl,--wrap=rdm_arena_free_many

@@ -10,7 +10,6 @@
 #include <setjmp.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,6 +20,7 @@
 #include "heap/trade.h"
 #include "memory/meta.h"
 #include "sync/quiesce.h"
+#include "unit/standstill.h"
 
 /* Under the quiesce lock, as who calls it must be. */
 #define HOLD(call)                                   \
@@ -39,25 +39,6 @@
 
 enum { FULL = RDM_MAGAZINE_BLOCKS, BLOCKS = 4000, ROUNDS = 100000, SLOT = 3 };
 #define BUDGET (4 * T_MIB)
-
-/* Time stands still here, but for what the tests say. */
-static struct timespec now = { .tv_sec = 1000 };
-int __real_clock_gettime(clockid_t id, struct timespec *time);
-int __wrap_clock_gettime(clockid_t id, struct timespec *time);
-int __wrap_clock_gettime(clockid_t id, struct timespec *time)
-{
-	if (id != CLOCK_MONOTONIC_COARSE)
-		return __real_clock_gettime(id, time);
-	*time = now;
-	return 0;
-}
-
-static void pass_ms(unsigned ms)
-{
-	now.tv_nsec += (long)(ms % 1000) * 1000000;
-	now.tv_sec += ms / 1000 + now.tv_nsec / 1000000000;
-	now.tv_nsec %= 1000000000;
-}
 
 static bool no_memory;
 void *__real_rdm_je_calloc(size_t count, size_t size);

@@ -8,33 +8,14 @@
 
 #include <setjmp.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
 #include "heap/depot.h"
 #include "memory/meta.h"
+#include "unit/standstill.h"
 
 enum { FULL = RDM_MAGAZINE_BLOCKS, BLOCKS = 5 * FULL, CLASS = 7, ROUNDS = 20000 };
-
-/* Time stands still here, but for what the tests say. */
-static struct timespec now = { .tv_sec = 1000 };
-int __real_clock_gettime(clockid_t id, struct timespec *time);
-int __wrap_clock_gettime(clockid_t id, struct timespec *time);
-int __wrap_clock_gettime(clockid_t id, struct timespec *time)
-{
-	if (id != CLOCK_MONOTONIC_COARSE)
-		return __real_clock_gettime(id, time);
-	*time = now;
-	return 0;
-}
-
-static void pass_ms(unsigned ms)
-{
-	now.tv_nsec += (long)ms * 1000000;
-	now.tv_sec += now.tv_nsec / 1000000000;
-	now.tv_nsec %= 1000000000;
-}
 
 static bool no_memory;
 static unsigned made;

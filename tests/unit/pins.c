@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,24 +26,13 @@
 #include "slab/slab.h"
 #include "sync/gate.h"
 #include "sync/quiesce.h"
+#include "unit/standstill.h"
 
 enum { SLABS = 3, PINS = 300, ROUNDS = 1500, HANDLES = 9000 };
 /* Two slabs, a hole of one more, and a slab as long as two. */
 #define LENGTH (6 * T_SLAB)
 /* How far before and behind ranges may reach. */
 #define MARGIN (2 * T_SLAB)
-
-/* Time stands still here, but for what the tests say. */
-static struct timespec now = { .tv_sec = 1000 };
-int __real_clock_gettime(clockid_t id, struct timespec *time);
-int __wrap_clock_gettime(clockid_t id, struct timespec *time);
-int __wrap_clock_gettime(clockid_t id, struct timespec *time)
-{
-	if (id != CLOCK_MONOTONIC_COARSE)
-		return __real_clock_gettime(id, time);
-	*time = now;
-	return 0;
-}
 
 static bool no_memory;
 void *__real_rdm_je_calloc(size_t count, size_t size);
