@@ -55,6 +55,8 @@ LIB_SOURCES = \
 	lib/slab/slab_index.h \
 	lib/slab/watermark.c \
 	lib/slab/watermark.h \
+	lib/memory/claim.c \
+	lib/memory/claim.h \
 	lib/memory/keys.c \
 	lib/memory/keys.h \
 	lib/memory/meta.h \

@@ -120,7 +120,7 @@ int rdm_pool_open(struct rdm_pool *pool)
 		error = rdm_slabs_open_reserve(pool->slabs.ops->outlives_fork);
 	if (error)
 		return error;
-	rdm_cache_quicken(rdm_reserve_size());
+	rdm_cache_quicken();
 	rdm_slabs_init(&pool->slabs, pool, &pool->heap);
 	error = rdm_arena_init(&pool->heap.arena, &pool->slabs);
 	if (error) {

@@ -44,6 +44,8 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 				 const char *caller)
 {
 	rdm_assert(align && !(align & (align - 1)));
+	if (rdm_growth_rests(pool))
+		return fail(ENOMEM);
 	for (unsigned attempt = 0;; attempt++) {
 		unsigned generation = rdm_pool_generation(pool);
 		struct rdm_want want;
@@ -105,7 +107,7 @@ __attribute__((always_inline)) static inline void *allocate_quickly(struct rdm_p
 	size_t class = rdm_class_of_bytes(size);
 	void *block;
 
-	if (__builtin_expect(class <= rdm_quick.classes, 1)) {
+	if (__builtin_expect(class <= rdm_quick_classes(), 1)) {
 		block = rdm_cache_pop(&pool->heap, class);
 		if (__builtin_expect(block != NULL, 1))
 			return begin(block, class);
@@ -221,7 +223,7 @@ void rdm_free(void *ptr)
 {
 	uintptr_t unit = rdm_reserve_units(ptr);
 
-	if (__builtin_expect(unit < rdm_quick.units, 1)) {
+	if (__builtin_expect(unit < rdm_quick_units(), 1)) {
 		size_t state = rdm_state_take(ptr);
 
 		if (__builtin_expect((int8_t)state > 0, 1)) {
@@ -252,7 +254,7 @@ void rdm_free_sized(void *ptr, size_t size)
 	uintptr_t unit = rdm_reserve_units(ptr);
 	size_t class = rdm_class_of_bytes(size);
 
-	if (__builtin_expect(unit < rdm_quick.units && rdm_state_end(ptr, class), 1)) {
+	if (__builtin_expect(unit < rdm_quick_units() && rdm_state_end(ptr, class), 1)) {
 		end(rdm_slab_map_at_unit(unit)->heap, ptr, class);
 		return;
 	}

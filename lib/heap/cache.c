@@ -3,19 +3,20 @@
 
 #include "base/contract.h"
 #include "heap/heap.h"
+#include "memory/reserve.h"
 #include "sync/quiesce.h"
 
 size_t rdm_cache_budget;
 struct rdm_quick rdm_quick;
 
-void rdm_cache_quicken(size_t reserve)
+void rdm_cache_quicken(void)
 {
 	rdm_assert(rdm_quiesce_is_held());
-	rdm_assert(reserve);
-	if (rdm_quick.units || !rdm_tls_open())
+	if (!rdm_quick.classes && !rdm_tls_open())
 		return;
-	rdm_quick =
-		(struct rdm_quick){ .classes = RDM_CLASS_MAX, .units = reserve >> RDM_UNIT_SHIFT };
+	/* Other threads read them meanwhile: they take the longer way once more. */
+	__atomic_store_n(&rdm_quick.classes, RDM_CLASS_MAX, __ATOMIC_RELAXED);
+	__atomic_store_n(&rdm_quick.units, rdm_reserve_size() >> RDM_UNIT_SHIFT, __ATOMIC_RELEASE);
 }
 
 void rdm_cache_flush(struct rdm_cache *cache)

@@ -126,12 +126,23 @@ static inline struct rdm_magazine *rdm_cache_unload(struct rdm_cache *cache, uns
 /* What may be served without a call: no class and no byte where the hot cache is found by one. */
 struct rdm_quick {
 	size_t classes;
-	size_t units; /* of the reserve */
+	size_t units; /* of the reserve, as far as slabs have been; grows */
 };
 extern struct rdm_quick rdm_quick __attribute__((visibility("hidden")));
 
-/* Under the quiesce lock, when the reserve is open. */
-void rdm_cache_quicken(size_t reserve);
+static inline size_t rdm_quick_classes(void)
+{
+	return __atomic_load_n(&rdm_quick.classes, __ATOMIC_RELAXED);
+}
+
+/* Acquire: who gets an answer finds the tables beside the reserve. */
+static inline size_t rdm_quick_units(void)
+{
+	return __atomic_load_n(&rdm_quick.units, __ATOMIC_ACQUIRE);
+}
+
+/* Under the quiesce lock, when the reserve is open, and whenever it has become longer. */
+void rdm_cache_quicken(void);
 
 /* A free block of a quick class from the hot cache; NULL: ask rdm_trade_alloc(). */
 static inline void *rdm_cache_pop(const struct rdm_heap *heap, size_t class)

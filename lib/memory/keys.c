@@ -9,6 +9,7 @@
 struct rdm_keys rdm_keys;
 
 static struct rdm_sidetable tables[RDM_RAILS_MAX];
+static bool of_parent; /* what the tables say */
 
 static size_t granules_before(const void *end)
 {
@@ -18,23 +19,36 @@ static size_t granules_before(const void *end)
 int rdm_keys_open(size_t reserve)
 {
 	size_t bytes = (reserve >> RDM_GRANULE_SHIFT) * sizeof(struct rdm_key);
-	int error = rdm_sidetable_map_array(tables, RDM_RAILS_MAX, bytes);
+	int error = 0;
 
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(!atomic_load(&rdm_keys.reach));
-	if (error)
-		return error;
-	for (int rail = 0; rail < RDM_RAILS_MAX; rail++)
+	for (int rail = 0; rail < RDM_RAILS_MAX && !error; rail++) {
+		error = rdm_sidetable_claim(&tables[rail], bytes);
 		rdm_keys.rail[rail] = (const struct rdm_key *)(void *)tables[rail].base;
-	atomic_store(&rdm_keys.reach, reserve);
-	return 0;
+	}
+	return error;
 }
 
-int rdm_keys_cover(int rail, const void *end)
+void rdm_keys_close(void)
 {
+	for (int rail = 0; rail < RDM_RAILS_MAX; rail++)
+		rdm_sidetable_unmap(&tables[rail]);
+}
+
+int rdm_keys_cover(const void *end)
+{
+	size_t reach = rdm_reserve_distance(end);
+	int error = 0;
+
 	rdm_assert(rdm_quiesce_is_held());
-	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
-	return rdm_sidetable_cover(&tables[rail], granules_before(end) * sizeof(struct rdm_key));
+	/* Of all rails, because a look-up compares with one reach. */
+	for (int rail = 0; rail < RDM_RAILS_MAX && !error; rail++)
+		error = rdm_sidetable_cover(&tables[rail],
+					    granules_before(end) * sizeof(struct rdm_key));
+	if (!error && !of_parent && reach > atomic_load(&rdm_keys.reach))
+		atomic_store(&rdm_keys.reach, reach);
+	return error;
 }
 
 static struct rdm_key *entry_of(int rail, const void *address)
@@ -77,5 +91,8 @@ void rdm_keys_clear(int rail, const void *base, size_t length)
 
 void rdm_keys_postfork_child(void)
 {
+	if (!atomic_load(&rdm_keys.reach))
+		return;
+	of_parent = true;
 	atomic_store(&rdm_keys.reach, 0);
 }

@@ -45,8 +45,9 @@ static inline bool rdm_keys_get(uintptr_t distance, size_t rail, struct rdm_key 
 
 /* 0 or an errno value. */
 int rdm_keys_open(size_t reserve);
-/* Makes entries of a rail for all addresses before `end`. 0 or an errno value. */
-int rdm_keys_cover(int rail, const void *end);
+void rdm_keys_close(void);
+/* Makes entries for all addresses before `end`. 0 or an errno value. */
+int rdm_keys_cover(const void *end);
 
 void rdm_keys_set(int rail, void *base, size_t length, const struct rdm_mr *mr);
 void rdm_keys_clear(int rail, const void *base, size_t length);

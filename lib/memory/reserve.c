@@ -1,34 +1,31 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/reserve.h"
 
-#include <stdint.h>
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/ablate.h"
 #include "base/bits.h"
 #include "base/conf.h"
 #include "base/contract.h"
 #include "base/log.h"
+#include "memory/claim.h"
 #include "memory/sidetable.h"
 #include "sync/quiesce.h"
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-
-#define GIB ((size_t)1 << 30)
-#define SMALLEST (16 * RDM_GRANULE)
+/* More than any machine pins, and it costs nothing; see RDMALLOC_CONF=reserve. */
+#define DEFAULT_SIZE ((size_t)4 << 40)
 #define BLANK_FLAGS (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 struct rdm_reserve rdm_reserve;
 
+/* Bits of granules: those that are not free, and those that children inherit. */
 static struct rdm_sidetable taken_table, kept_table;
-static size_t granules;
-static size_t opened; /* bytes mapped, published or not */
+static size_t capacity; /* in granules */
+static size_t known;    /* granules that have bits */
+static size_t used;     /* granules before the end of the last that was ever taken */
 static size_t lowest_free;
 static size_t kept_granules;
 static bool all_inheritable;
@@ -45,64 +42,16 @@ static unsigned long *kept(void)
 
 static size_t granule_of(const void *addr)
 {
-	rdm_assert(rdm_reserve_has(addr));
-	return rdm_reserve_distance(addr) >> RDM_GRANULE_SHIFT;
+	size_t granule = rdm_reserve_distance(addr) >> RDM_GRANULE_SHIFT;
+
+	rdm_assert(granule < known);
+	return granule;
 }
 
 static char *granule_address(size_t granule)
 {
-	rdm_assert(granule <= granules);
+	rdm_assert(granule <= known);
 	return (char *)(rdm_reserve.base + (granule << RDM_GRANULE_SHIFT));
-}
-
-static size_t wanted_size(void)
-{
-	const struct rdm_conf *conf = rdm_conf();
-	size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-	size_t size = 64 * GIB;
-	struct rlimit limit;
-
-	if (conf->reserve)
-		return (conf->reserve + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1);
-	while (size < 2 * memory)
-		size *= 2;
-	/* The program needs most of a limited address space for itself. */
-	if (!getrlimit(RLIMIT_AS, &limit) && limit.rlim_cur != RLIM_INFINITY)
-		while (size > SMALLEST && size > limit.rlim_cur / 4)
-			size /= 2;
-	return size;
-}
-
-/* Huge pages of 1 GiB need slabs at multiples of it. */
-static char *map_aligned(size_t size)
-{
-	size_t align = size >= 4 * GIB ? GIB : RDM_GRANULE;
-	char *raw = mmap(NULL, size + align, PROT_NONE, BLANK_FLAGS, -1, 0);
-	char *base;
-
-	if (raw == MAP_FAILED)
-		return NULL;
-	base = (char *)(((uintptr_t)raw + align - 1) & ~(align - 1));
-	if (base > raw)
-		munmap(raw, (size_t)(base - raw));
-	if (raw + align > base)
-		munmap(base + size, (size_t)(raw + align - base));
-	return base;
-}
-
-static int map_tables(size_t size)
-{
-	size_t bytes = (size / RDM_GRANULE + 63) / 64 * 8;
-	int error = rdm_sidetable_map(&taken_table, bytes);
-
-	rdm_assert(size && !(size & (RDM_GRANULE - 1)));
-	if (!error)
-		error = rdm_sidetable_map(&kept_table, bytes);
-	if (!error)
-		error = rdm_sidetable_cover(&taken_table, bytes);
-	if (!error)
-		error = rdm_sidetable_cover(&kept_table, bytes);
-	return error;
 }
 
 static int mark_dontfork(void *addr, size_t length)
@@ -112,65 +61,84 @@ static int mark_dontfork(void *addr, size_t length)
 	return madvise(addr, length, MADV_DONTFORK) ? errno : 0;
 }
 
-static char *map_what_is_possible(size_t wanted, size_t *size)
+/* Makes bits for so many granules, or for more. 0 or an errno value. */
+static int know(size_t granules)
 {
-	char *base;
+	int error = rdm_sidetable_cover(&taken_table, (granules + 63) / 64 * 8);
 
-	for (*size = wanted; !(base = map_aligned(*size)) && *size > SMALLEST;)
-		*size = (*size / 2) & ~(RDM_GRANULE - 1);
-	if (!base)
-		rdm_log(RDM_LOG_ERROR,
-			"cannot reserve even %zu MiB of addresses (%s): raise RLIMIT_AS (ulimit -v), or "
-			"RLIMIT_MEMLOCK (ulimit -l) after mlockall(MCL_FUTURE)",
-			*size >> 20, strerror(errno));
-	else if (*size < wanted)
-		rdm_log(RDM_LOG_WARN,
-			"the reserve is %zu MiB instead of %zu: raise RLIMIT_AS (ulimit -v) for more",
-			*size >> 20, wanted >> 20);
-	return base;
-}
-
-int rdm_reserve_open(size_t *size, bool inheritable)
-{
-	char *base = map_what_is_possible(wanted_size(), size);
-	int error;
-
-	rdm_assert(rdm_quiesce_is_held());
-	rdm_assert(!rdm_reserve_size() && size);
-	if (!base)
-		return ENOMEM;
-	__atomic_store_n(&rdm_reserve.base, (uintptr_t)base, __ATOMIC_RELAXED);
-	opened = *size;
-	all_inheritable = inheritable;
-	error = mark_dontfork(base, *size);
+	rdm_assert(granules <= capacity);
 	if (!error)
-		error = map_tables(*size);
-	if (error)
-		rdm_reserve_close();
-	else
-		granules = *size >> RDM_GRANULE_SHIFT;
+		error = rdm_sidetable_cover(&kept_table, (granules + 63) / 64 * 8);
+	if (!error)
+		known = taken_table.usable < kept_table.usable ? taken_table.usable * 8 :
+								 kept_table.usable * 8;
+	if (known > capacity)
+		known = capacity;
 	return error;
 }
 
-void rdm_reserve_publish(void)
+static int claim_bits(void)
 {
+	int error = rdm_sidetable_claim(&taken_table, (capacity + 63) / 64 * 8);
+
+	if (!error)
+		error = rdm_sidetable_claim(&kept_table, (capacity + 63) / 64 * 8);
+	return error ? error : know(1);
+}
+
+int rdm_reserve_open(bool inheritable)
+{
+	size_t wanted = rdm_conf()->reserve, size;
+	int error;
+
 	rdm_assert(rdm_quiesce_is_held());
-	rdm_assert(opened);
-	rdm_assert(!rdm_reserve_size());
-	__atomic_store_n(&rdm_reserve.size, opened, __ATOMIC_RELEASE);
+	rdm_assert(!capacity);
+	size = wanted ? (wanted + RDM_GRANULE - 1) & ~(RDM_GRANULE - 1) : DEFAULT_SIZE;
+	wanted = wanted ? size : 0;
+	__atomic_store_n(&rdm_reserve.base, rdm_claim_open(&size), __ATOMIC_RELAXED);
+	if (!rdm_reserve.base) {
+		rdm_log(RDM_LOG_ERROR,
+			"no range of addresses is free for slabs (%s): raise RLIMIT_AS (ulimit -v)",
+			strerror(errno));
+		return ENOMEM;
+	}
+	if (size < wanted)
+		rdm_log(RDM_LOG_WARN, "the reserve is %zu MiB instead of %zu: no more are free",
+			size >> 20, wanted >> 20);
+	all_inheritable = inheritable;
+	capacity = size >> RDM_GRANULE_SHIFT;
+	error = claim_bits();
+	if (error)
+		rdm_reserve_close();
+	return error;
+}
+
+size_t rdm_reserve_capacity(void)
+{
+	return capacity << RDM_GRANULE_SHIFT;
+}
+
+void rdm_reserve_extend(const void *end)
+{
+	size_t size = rdm_reserve_distance(end);
+
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(size <= known << RDM_GRANULE_SHIFT);
+	if (size > rdm_reserve_size())
+		__atomic_store_n(&rdm_reserve.size, size, __ATOMIC_RELEASE);
 }
 
 void rdm_reserve_close(void)
 {
 	rdm_assert(!rdm_reserve_size());
-	munmap((void *)rdm_reserve.base, opened);
 	__atomic_store_n(&rdm_reserve.base, 0, __ATOMIC_RELAXED);
-	opened = 0;
+	capacity = known = 0;
 	rdm_sidetable_unmap(&taken_table);
 	rdm_sidetable_unmap(&kept_table);
+	rdm_claim_close();
 }
 
-static size_t find_free(size_t length, size_t align)
+static size_t find_known(size_t length, size_t align)
 {
 	size_t step = align > RDM_GRANULE ? align >> RDM_GRANULE_SHIFT : 1;
 	/* Alignment is one of addresses, so it counts from address 0. */
@@ -178,8 +146,18 @@ static size_t find_free(size_t length, size_t align)
 
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	rdm_assert(align && !(align & (align - 1)));
-	return rdm_bits_find_clear(taken(), granules, lowest_free, length >> RDM_GRANULE_SHIFT,
-				   step, offset);
+	return rdm_bits_find_clear(taken(), known, lowest_free, length >> RDM_GRANULE_SHIFT, step,
+				   offset);
+}
+
+static size_t find_free(size_t length, size_t align)
+{
+	size_t first;
+
+	while ((first = find_known(length, align)) == RDM_BITS_NONE && known < capacity)
+		if (know(known + 1))
+			break;
+	return first;
 }
 
 bool rdm_reserve_has_room(size_t length, size_t align)
@@ -188,37 +166,61 @@ bool rdm_reserve_has_room(size_t length, size_t align)
 	return find_free(length, align) != RDM_BITS_NONE;
 }
 
+/* Somebody else has a granule of these or several: no slab will ever be there. */
+static void leave_to_others(size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++) {
+		int error = rdm_claim_map(granule_address(i), RDM_GRANULE, PROT_NONE, 0);
+
+		if (error == EEXIST) {
+			rdm_bits_assign(taken(), i, 1, true);
+			rdm_bits_assign(kept(), i, 1, true);
+			kept_granules++;
+		} else if (!error) {
+			munmap(granule_address(i), RDM_GRANULE);
+		}
+	}
+}
+
 void *rdm_reserve_take(size_t length, size_t align)
 {
-	size_t first = find_free(length, align);
+	size_t count = length >> RDM_GRANULE_SHIFT, first;
+	int error;
 
 	rdm_assert(rdm_quiesce_is_held());
-	if (first == RDM_BITS_NONE)
+	while ((first = find_free(length, align)) != RDM_BITS_NONE &&
+	       (error = rdm_claim_map(granule_address(first), length, PROT_NONE, 0))) {
+		if (error != EEXIST) {
+			errno = error;
+			return NULL;
+		}
+		leave_to_others(first, count);
+	}
+	if (first == RDM_BITS_NONE) {
+		errno = ENOSPC;
 		return NULL;
-	rdm_bits_assign(taken(), first, length >> RDM_GRANULE_SHIFT, true);
+	}
+	rdm_bits_assign(taken(), first, count, true);
 	if (first == lowest_free)
-		lowest_free = first + (length >> RDM_GRANULE_SHIFT);
+		lowest_free = first + count;
+	if (first + count > used)
+		used = first + count;
 	return granule_address(first);
 }
 
 int rdm_reserve_release(void *addr, size_t length)
 {
 	size_t first = granule_of(addr);
-	int error;
 
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	rdm_assert(rdm_bits_next(taken(), first + (length >> RDM_GRANULE_SHIFT), first, false) ==
 		   first + (length >> RDM_GRANULE_SHIFT));
-	/* Through libc, so that registration caches that watch mmap hear of it. */
-	if (mmap(addr, length, PROT_NONE, BLANK_FLAGS | MAP_FIXED, -1, 0) == MAP_FAILED)
+	/* Through libc, so that registration caches that watch munmap hear of it. */
+	if (munmap(addr, length))
 		return errno;
 	rdm_reserve_keep(addr, length, false);
-	error = mark_dontfork(addr, length);
-	if (error)
-		rdm_log(RDM_LOG_WARN, "madvise(MADV_DONTFORK) on returned addresses: %s",
-			strerror(error));
 	rdm_bits_assign(taken(), first, length >> RDM_GRANULE_SHIFT, false);
 	if (first < lowest_free)
 		lowest_free = first;
@@ -233,7 +235,7 @@ void rdm_reserve_keep(void *addr, size_t length, bool keep)
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
-	rdm_assert(rdm_reserve_has((char *)addr + length - 1));
+	rdm_assert(first + run <= known);
 	for (size_t i = first; i < first + run; i++) {
 		kept_granules += keep - rdm_reserve_keeps(granule_address(i));
 	}
@@ -247,22 +249,20 @@ bool rdm_reserve_keeps(const void *addr)
 	return kept_granules && rdm_bits_next(kept(), granule + 1, granule, true) == granule;
 }
 
-/* Calls for each run of granules that is not kept. */
+/* Calls for each run of granules that are taken and not kept. */
 static void for_each_own_run(void (*call)(void *addr, size_t length))
 {
-	size_t first = 0;
+	size_t first = 0, end, own;
 
-	if (!rdm_reserve_size() || all_inheritable)
+	if (!capacity || all_inheritable)
 		return;
-	if (!kept_granules) {
-		call((void *)rdm_reserve.base, rdm_reserve.size);
-		return;
-	}
-	while ((first = rdm_bits_next(kept(), granules, first, false)) < granules) {
-		size_t end = rdm_bits_next(kept(), granules, first, true);
-
-		call(granule_address(first), (end - first) << RDM_GRANULE_SHIFT);
-		first = end;
+	for (; (first = rdm_bits_next(taken(), used, first, true)) < used; first = end) {
+		end = rdm_bits_next(taken(), used, first, false);
+		own = kept_granules ? rdm_bits_next(kept(), end, first, true) : end;
+		if (own > first)
+			call(granule_address(first), (own - first) << RDM_GRANULE_SHIFT);
+		if (own < end)
+			end = rdm_bits_next(kept(), end, own, false);
 	}
 }
 

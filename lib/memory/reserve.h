@@ -4,10 +4,13 @@
 
 /*
  * The one range of addresses that every slab of every pool is carved from, in
- * granules of 2 MiB. What no slab uses is PROT_NONE. Everything in it is
- * MADV_DONTFORK, so the child gets a hole that it maps again at once, except
+ * granules of 2 MiB. It is claimed (claim.h): memory is mapped where a slab is, and nowhere else.
+ * Slabs are MADV_DONTFORK, so the child gets holes that it maps again at once, except
  * *kept* memory: what a child inherited or made from its parent's slabs, which
  * its own children inherit by ordinary copy-on-write.
+ *
+ * What is called the reserve's size is how far into it slabs have ever been: beyond, nothing is
+ * ours, and no table has entries.
  *
  * Called by slab.c under the quiesce lock, which guards it, and by fork.c.
  */
@@ -24,7 +27,7 @@
 /* Not _Atomic: frees, which come after both, let the CPU use them where they lie. */
 struct rdm_reserve {
 	uintptr_t base; /* does not change after size is there */
-	size_t size;    /* 0 until the tables beside the reserve are there, too */
+	size_t size;    /* grows, when the tables beside what is new are there, too */
 };
 extern struct rdm_reserve rdm_reserve __attribute__((visibility("hidden")));
 
@@ -64,17 +67,22 @@ static inline bool rdm_reserve_has(const void *p)
 	return rdm_reserve_find(p, &distance);
 }
 
-/* Makes the reserve and says how long it is; inheritable: as if all were kept. 0 or errno. */
-int rdm_reserve_open(size_t *size, bool inheritable);
-/* From now on it is there for everybody. */
-void rdm_reserve_publish(void);
-/* Undoes open; it has not been published. */
+/* Claims the reserve, unless it is there; inheritable: as if all were kept. 0 or errno. */
+int rdm_reserve_open(bool inheritable);
+/* How long it can become; 0: it is not open. */
+size_t rdm_reserve_capacity(void);
+/* The tables have entries for all before `end`. */
+void rdm_reserve_extend(const void *end);
+/* Undoes open; nothing has been taken. */
 void rdm_reserve_close(void);
 
 bool rdm_reserve_has_room(size_t length, size_t align);
-/* Addresses for a slab, multiples of the granule; NULL when there are none. */
+/*
+ * Addresses for a slab, multiples of the granule, with memory that nobody can touch yet
+ * (PROT_NONE, charged for when it can be). NULL with errno: ENOSPC when the reserve is used up.
+ */
 void *rdm_reserve_take(size_t length, size_t align);
-/* Takes the memory away and returns the addresses. 0 or an errno value: then they stay taken. */
+/* Unmaps the memory and returns the addresses. 0 or an errno value: then they stay taken. */
 int rdm_reserve_release(void *addr, size_t length);
 /* Whether children of this process inherit these granules. */
 void rdm_reserve_keep(void *addr, size_t length, bool keep);

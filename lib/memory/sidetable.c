@@ -6,46 +6,44 @@
 #include <unistd.h>
 
 #include "base/contract.h"
+#include "memory/claim.h"
 #include "sync/quiesce.h"
 
-static size_t round_to_page(size_t bytes)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+/* What is mapped at a time: a mapping costs more than a few pages' addresses. */
+#define STEP ((size_t)64 << 10)
 
-	return (bytes + page - 1) & ~(page - 1);
+static size_t round_up(size_t bytes, size_t unit)
+{
+	return (bytes + unit - 1) / unit * unit;
 }
 
-int rdm_sidetable_map_array(struct rdm_sidetable table[], size_t count, size_t bytes)
+int rdm_sidetable_claim(struct rdm_sidetable *table, size_t bytes)
 {
-	char *base;
-
 	rdm_assert(rdm_quiesce_is_held());
-	rdm_assert(table && count && bytes);
-	bytes = round_to_page(bytes);
-	base = mmap(NULL, count * bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		    0);
-	if (base == MAP_FAILED)
-		return errno;
-	for (size_t i = 0; i < count; i++)
-		table[i] = (struct rdm_sidetable){ .base = base + i * bytes, .bytes = bytes };
-	return 0;
-}
-
-int rdm_sidetable_map(struct rdm_sidetable *table, size_t bytes)
-{
-	return rdm_sidetable_map_array(table, 1, bytes);
+	rdm_assert(table && bytes);
+	bytes = round_up(bytes, (size_t)sysconf(_SC_PAGESIZE));
+	*table = (struct rdm_sidetable){ .base = rdm_claim_table(bytes), .bytes = bytes };
+	return table->base ? 0 : ENOMEM;
 }
 
 int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes)
 {
+	char *more = table->base + table->usable;
+	int error;
+
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(table->base);
 	rdm_assert(bytes <= table->bytes);
-	bytes = round_to_page(bytes);
 	if (bytes <= table->usable)
 		return 0;
-	if (mprotect(table->base + table->usable, bytes - table->usable, PROT_READ | PROT_WRITE))
-		return errno;
+	bytes = round_up(bytes, STEP);
+	if (bytes > table->bytes)
+		bytes = table->bytes;
+	error = rdm_claim_map(more, bytes - table->usable, PROT_READ | PROT_WRITE, 0);
+	if (error)
+		return error;
+	/* Few bytes of many pages are used: with huge pages each would be 2 MiB. EINVAL: there are none. */
+	madvise(more, bytes - table->usable, MADV_NOHUGEPAGE);
 	table->usable = bytes;
 	return 0;
 }
@@ -53,7 +51,7 @@ int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes)
 void rdm_sidetable_unmap(struct rdm_sidetable *table)
 {
 	rdm_assert(table);
-	if (table->base)
-		munmap(table->base, table->bytes);
+	if (table->usable)
+		munmap(table->base, table->usable);
 	*table = (struct rdm_sidetable){ 0 };
 }

@@ -3,12 +3,10 @@
 #define RDM_SIDETABLE_H
 
 /*
- * A table that runs parallel to the reserve: mapped once for all of it, zeros to
- * read, to be written up to a high-water mark, so that it costs neither memory
- * nor commit charge before it is used (vm.overcommit_memory=2 counts writable
- * memory only). Never
- * moves, never shrinks. The caller serialises: all calls are made under the
- * quiesce lock.
+ * A table that runs parallel to the reserve. Its addresses are claimed for all of it (claim.h), and
+ * mapped up to a high-water mark, so that it costs neither addresses, memory nor commit charge
+ * before it is used. Nobody may read beyond the mark. Never moves, never shrinks. The caller
+ * serialises: all calls are made under the quiesce lock.
  */
 
 #include <stddef.h>
@@ -19,12 +17,11 @@ struct rdm_sidetable {
 	size_t usable;
 };
 
-/* 0 or an errno value. */
-int rdm_sidetable_map(struct rdm_sidetable *table, size_t bytes);
-/* As many of one size, in one mapping as long as nothing is covered. */
-int rdm_sidetable_map_array(struct rdm_sidetable table[], size_t count, size_t bytes);
-/* Makes the first `bytes` writable. 0 or an errno value. */
+/* Claims its addresses. 0 or an errno value. */
+int rdm_sidetable_claim(struct rdm_sidetable *table, size_t bytes);
+/* Maps at least the first `bytes`, zeros at first. 0 or an errno value. */
 int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes);
+/* When the whole claim is given up. */
 void rdm_sidetable_unmap(struct rdm_sidetable *table);
 
 #endif

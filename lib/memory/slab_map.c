@@ -12,16 +12,18 @@ static struct rdm_sidetable table;
 
 int rdm_slab_map_open(size_t reserve)
 {
-	size_t bytes = (reserve >> RDM_GRANULE_SHIFT) * sizeof(*rdm_slab_map);
-	int error = rdm_sidetable_map(&table, bytes);
-	/* Readers look up any address of the reserve, so all of it must be readable. */
-	if (!error)
-		error = rdm_sidetable_cover(&table, bytes);
-	if (error)
-		rdm_sidetable_unmap(&table);
-	else
-		rdm_slab_map = (_Atomic(struct rdm_slab *) *)table.base;
+	int error =
+		rdm_sidetable_claim(&table, (reserve >> RDM_GRANULE_SHIFT) * sizeof(*rdm_slab_map));
+
+	rdm_slab_map = (_Atomic(struct rdm_slab *) *)table.base;
 	return error;
+}
+
+int rdm_slab_map_cover(const void *end)
+{
+	size_t granules = rdm_reserve_distance(end) >> RDM_GRANULE_SHIFT;
+
+	return rdm_sidetable_cover(&table, granules * sizeof(*rdm_slab_map));
 }
 
 void rdm_slab_map_close(void)
@@ -39,7 +41,7 @@ void rdm_slab_map_assign(void *addr, size_t length, struct rdm_slab *slab)
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
-	rdm_assert(rdm_reserve_has(addr));
+	rdm_assert(end * sizeof(*rdm_slab_map) <= table.usable);
 	for (size_t i = first; i < end; i++)
 		atomic_store_explicit(&rdm_slab_map[i], slab, memory_order_release);
 }

@@ -41,6 +41,8 @@ static inline struct rdm_slab *rdm_slab_of(const void *p)
 /* 0 or an errno value. */
 int rdm_slab_map_open(size_t reserve);
 void rdm_slab_map_close(void);
+/* Makes entries for all addresses before `end`. 0 or an errno value. */
+int rdm_slab_map_cover(const void *end);
 void rdm_slab_map_assign(void *addr, size_t length, struct rdm_slab *slab);
 
 #endif

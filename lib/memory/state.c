@@ -23,13 +23,13 @@ static struct rdm_sidetable fine_table, coarse_table;
 
 int rdm_state_open(size_t reserve)
 {
-	int error = rdm_sidetable_map(&fine_table, SKEW + (reserve >> RDM_UNIT_SHIFT));
+	int error = rdm_sidetable_claim(&fine_table, SKEW + (reserve >> RDM_UNIT_SHIFT));
 
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(reserve && rdm_reserve.base);
 	if (!error)
-		error = rdm_sidetable_map(&coarse_table,
-					  SKEW + (reserve >> RDM_STATE_COARSE_SHIFT));
+		error = rdm_sidetable_claim(&coarse_table,
+					    SKEW + (reserve >> RDM_STATE_COARSE_SHIFT));
 	if (error) {
 		rdm_state_close();
 		return error;

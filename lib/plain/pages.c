@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,21 +19,12 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* Charged for, as malloc's is. Elsewhere first, so that a failure leaves the reserve as it is. */
+/* Charged for, as malloc's is. */
 int rdm_pages_map(void *addr, size_t length)
 {
-	void *memory = rdm_kernel_map(NULL, length, PROT_READ | PROT_WRITE, 0);
-	int error = errno;
-
 	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
-	if (memory == MAP_FAILED)
-		return error;
-	if (rdm_kernel_move(memory, addr, length, 0))
-		return 0;
-	error = errno;
-	rdm_kernel_unmap(memory, length);
-	return error;
+	return syscall(SYS_mprotect, addr, length, PROT_READ | PROT_WRITE) ? errno : 0;
 }
 
 /* Pages that were moved there keep mappings of their own, so large runs are mapped anew. */

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Maps memory at these addresses of the reserve. 0 or an errno value: then they are as they were. */
+/* Makes memory of what the reserve gave. 0 or an errno value: then it is as it was. */
 int rdm_pages_map(void *addr, size_t length);
 
 /* The pages are free, and zero when they are touched again. moved: some may have come by a move. */

@@ -21,8 +21,9 @@
 #include "pool/picture_layout.h"
 #include "sync/quiesce.h"
 
-/* Addresses cost nothing, and one slab of them is one system call. */
-#define SLAB ((size_t)32 << 20)
+/* Programs without much large memory have few addresses for it, others few slabs. */
+#define SLAB_LEAST RDM_GRANULE
+#define SLAB_MOST ((size_t)32 << 20)
 /* Larger blocks are given back at once, as malloc's are. */
 #define KEPT ((size_t)32 << 20)
 
@@ -69,7 +70,7 @@ static void forget(struct rdm_slab *slab)
 
 #define PLAIN_OPS                                                               \
 	.is_in_use = is_in_use, .forget = forget, .pinned_bytes = pinned_bytes, \
-	.uncarved = rdm_discard_runs, .move = rdm_discard_move, .quiet = true
+	.uncarved = rdm_discard_runs, .move = rdm_discard_move, .spills = true
 
 static const struct rdm_slab_ops heritable_ops = {
 	PLAIN_OPS,
@@ -107,7 +108,8 @@ __attribute__((constructor(101))) static void invite(void)
 
 static void configure(struct rdm_pool *pool, const char *name, enum rdm_fork_policy fork)
 {
-	pool->slab_size = SLAB;
+	pool->slab_least = SLAB_LEAST;
+	pool->slab_size = SLAB_MOST;
 	pool->heap.kept_max = KEPT;
 	pool->slabs.ops = fork == RDM_FORK_DEFAULT ? &heritable_ops : &closed_ops;
 	pool->slabs.kind = (struct rdm_memory_kind){

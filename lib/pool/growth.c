@@ -6,6 +6,7 @@
 
 #include "base/contract.h"
 #include "base/log.h"
+#include "heap/cache.h"
 #include "heap/caches.h"
 #include "memory/reserve.h"
 #include "slab/registration.h"
@@ -19,6 +20,7 @@ void rdm_growth_changed(struct rdm_pool *pool)
 {
 	rdm_assert(rdm_quiesce_is_held());
 	pool->regions++;
+	rdm_cache_quicken();
 	rdm_watermark_renew(&pool->slabs);
 	if (pool->slabs.watermark.bytes && pool->slabs.bytes)
 		rdm_background_start(grow_ahead);
@@ -63,6 +65,15 @@ static size_t shortest_slab(const struct rdm_pool *pool, size_t size)
 	return (size + granule - 1) & ~(granule - 1);
 }
 
+static size_t usual_length(const struct rdm_pool *pool)
+{
+	size_t length = pool->slab_least;
+
+	while (length && length < pool->slab_size && length * 2 <= pool->slabs.bytes)
+		length *= 2;
+	return length ? length : pool->slab_size;
+}
+
 /* Bytes of the slab to make for a run of `size`, 0 when the limit forbids it. */
 static size_t slab_length(const struct rdm_pool *pool, size_t size)
 {
@@ -70,6 +81,7 @@ static size_t slab_length(const struct rdm_pool *pool, size_t size)
 	size_t used = pool->slabs.bytes + pool->slabs.quarantined;
 	size_t room = !pool->limit ? SIZE_MAX : pool->limit > used ? pool->limit - used : 0;
 	size_t max = rdm_slabs_max_length(&pool->slabs);
+	size_t usual = usual_length(pool);
 	size_t length, most;
 
 	rdm_assert(rdm_quiesce_is_held());
@@ -77,8 +89,8 @@ static size_t slab_length(const struct rdm_pool *pool, size_t size)
 	most = (room < max ? room : max) & ~(granule - 1);
 	if (length > most)
 		return 0;
-	if (length < pool->slab_size)
-		length = pool->slab_size < most ? pool->slab_size : most;
+	if (length < usual)
+		length = usual < most ? usual : most;
 	return length;
 }
 
@@ -104,6 +116,9 @@ static int add_slab(struct rdm_pool *pool, size_t size, size_t align)
 	if (!length)
 		return refuse_limit(pool, size);
 	error = rdm_slabs_add(&pool->slabs, length, align);
+	/* Where a limit is near, what is asked for may fit. */
+	if (error && length > shortest_slab(pool, size))
+		error = rdm_slabs_add(&pool->slabs, shortest_slab(pool, size), align);
 	if (error)
 		return error;
 	pool->complained = false;
@@ -168,12 +183,44 @@ static int grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned gen
 	return scrape_together(pool, want, patient, error);
 }
 
+/* What a vain try costs is worth that many blocks of another malloc's, at first and at most. */
+#define SHORT_REST 16
+#define LONG_REST 256
+
+bool rdm_growth_rests(struct rdm_pool *pool)
+{
+	unsigned left = atomic_load_explicit(&pool->rest.left, memory_order_relaxed);
+
+	/* Threads that count at once may count less: then it looks a bit later. */
+	if (left)
+		atomic_store_explicit(&pool->rest.left, left - 1, memory_order_relaxed);
+	return left;
+}
+
+static void rest(struct rdm_pool *pool)
+{
+	struct rdm_rest *rest = &pool->rest;
+
+	rdm_assert(rdm_quiesce_is_held());
+	if (!pool->slabs.ops->spills)
+		return;
+	rest->next = !rest->next ? SHORT_REST : rest->next < LONG_REST ? rest->next * 2 : LONG_REST;
+	atomic_store(&rest->left, rest->next);
+}
+
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
 		  unsigned attempt, const char *caller)
 {
+	int error;
+
 	if (!rdm_quiesce_enter(caller))
 		return -1;
-	return rdm_quiesce_leave(grow(pool, want, generation, attempt < PATIENCE));
+	error = grow(pool, want, generation, attempt < PATIENCE);
+	if (error)
+		rest(pool);
+	else
+		pool->rest.next = 0;
+	return rdm_quiesce_leave(error);
 }
 
 /* Of the pools that want slabs, the one that has waited longest. */
@@ -273,11 +320,11 @@ static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
 	rdm_assert(done);
 	if (atomic_load(&pool->heap.inherited))
 		return refuse_inherited(pool);
-	if (bytes > rdm_reserve_size()) {
+	if (bytes > rdm_reserve_capacity()) {
 		rdm_log(RDM_LOG_ERROR,
 			"rdm_pool_reserve: %zu MiB is more than the reserve of %zu MiB: set "
 			"RDMALLOC_CONF=reserve:SIZE",
-			bytes >> 20, rdm_reserve_size() >> 20);
+			bytes >> 20, rdm_reserve_capacity() >> 20);
 		return ENOMEM;
 	}
 	if (pool->limit && bytes > pool->limit)

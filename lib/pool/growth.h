@@ -7,6 +7,7 @@
  * rdm_pool_reserve and rdm_pool_trim. All of it happens under the quiesce lock.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "pool/pool.h"
@@ -17,6 +18,12 @@
  */
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
 		  unsigned attempt, const char *caller);
+
+/*
+ * Whether it was found full a short while ago, and who asks has another malloc: for so many
+ * requests as are worth the look. Without a lock.
+ */
+bool rdm_growth_rests(struct rdm_pool *pool);
 
 /* Bytes of the smallest slab of such memory. */
 size_t rdm_growth_least(const struct rdm_memory_kind *kind);

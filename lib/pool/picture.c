@@ -312,6 +312,6 @@ void rdm_picture_draw(struct rdm_picture *picture)
 	header->forks = rdm_fork_count();
 	header->last_fork_ns = rdm_fork_last_ns();
 	header->reserve_base = rdm_reserve.base;
-	header->reserve_bytes = rdm_reserve_size();
+	header->reserve_bytes = rdm_reserve_capacity();
 	header->page_bytes = UINT64_C(1) << rdm_state.page_shift;
 }

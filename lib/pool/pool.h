@@ -18,17 +18,25 @@
 
 #define RDM_POOL_NAME_BYTES 32
 
+/* Of a pool that spills (rdm_slab_ops): how many requests need not look whether it can grow. */
+struct rdm_rest {
+	_Atomic unsigned left;
+	unsigned next; /* how many after the next vain try; under the quiesce lock */
+};
+
 struct rdm_pool {
 	struct rdm_heap heap; /* first: a heap's address is its pool's */
 	_Atomic uint64_t magic;
 	struct rdm_pool *next;
 	char name[RDM_POOL_NAME_BYTES];
 	size_t slab_size;
+	size_t slab_least; /* not 0: slabs are as long as all before, from this to slab_size */
 	size_t limit;
 	struct rdm_slab_set slabs;
 	_Atomic unsigned generation; /* goes up when there is new room */
 	unsigned regions;            /* goes up when slabs come and go; under the quiesce lock */
 	uint64_t background_growths; /* slabs made ahead of need; under the quiesce lock */
+	struct rdm_rest rest;
 	bool complained; /* that it cannot grow, since it last did; under the quiesce lock */
 	struct {
 		uint64_t time_ns; /* 0: there was none */

@@ -119,7 +119,7 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 {
 	struct rdm_slab *slab = TAILQ_LAST(&set->slabs, rdm_slab_list);
 	size_t max = set->rails[rail].registrar.max_len;
-	int error = slab ? rdm_keys_cover(rail, slab->base + slab->length) : 0;
+	int error = slab ? rdm_keys_cover(slab->base + slab->length) : 0;
 
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);

@@ -23,26 +23,39 @@ int rdm_slabs_open_reserve(bool inheritable)
 	int error;
 
 	rdm_assert(rdm_quiesce_is_held());
-	if (rdm_reserve_size())
+	if (rdm_reserve_capacity())
 		return 0;
-	error = rdm_reserve_open(&size, inheritable);
+	error = rdm_reserve_open(inheritable);
 	if (error)
 		return error;
+	size = rdm_reserve_capacity();
 	error = rdm_slab_map_open(size);
 	if (!error)
 		error = rdm_state_open(size);
 	if (!error)
 		error = rdm_keys_open(size);
-	if (!error) {
-		rdm_reserve_publish();
-	} else {
-		rdm_log(RDM_LOG_ERROR,
-			"no address space for the tables beside the reserve: raise RLIMIT_AS "
-			"(ulimit -v) or set RDMALLOC_CONF=reserve:SIZE");
+	if (error) {
+		rdm_log(RDM_LOG_ERROR, "no addresses for the tables beside the reserve");
+		rdm_keys_close();
 		rdm_state_close();
 		rdm_slab_map_close();
 		rdm_reserve_close();
 	}
+	return error;
+}
+
+/* Entries of all tables for addresses before `end`. 0 or an errno value. */
+static int cover_tables(const void *end, bool keys)
+{
+	int error = rdm_slab_map_cover(end);
+
+	rdm_assert(rdm_quiesce_is_held());
+	if (!error)
+		error = rdm_state_cover(end);
+	if (!error && keys)
+		error = rdm_keys_cover(end);
+	if (!error)
+		rdm_reserve_extend(end);
 	return error;
 }
 
@@ -183,6 +196,21 @@ static void free_records(struct batch *batch)
 		rdm_meta_free(batch->slab[--batch->count]);
 }
 
+static void say_no_addresses(const struct rdm_slab_set *set, size_t bytes, int error)
+{
+	enum rdm_log_level level = set->ops->spills ? RDM_LOG_INFO : RDM_LOG_ERROR;
+
+	if (error == ENOSPC)
+		rdm_log(level,
+			"the reserve of %zu MiB has no room for %zu MiB: set RDMALLOC_CONF=reserve:SIZE",
+			rdm_reserve_capacity() >> 20, bytes >> 20);
+	else
+		rdm_log(level,
+			"no addresses for a slab of %zu MiB (%s): raise RLIMIT_AS (ulimit -v), "
+			"RLIMIT_MEMLOCK (ulimit -l) after mlockall(MCL_FUTURE), or vm.max_map_count",
+			bytes >> 20, strerror(error));
+}
+
 /* Records and addresses. 0 or an errno value: then there is nothing to undo. */
 static int begin_batch(struct rdm_slab_set *set, struct batch *batch, size_t length, size_t align,
 		       size_t count)
@@ -196,10 +224,7 @@ static int begin_batch(struct rdm_slab_set *set, struct batch *batch, size_t len
 	if (batch->count == count) {
 		batch->base = rdm_reserve_take(batch->bytes, align);
 		if (!batch->base)
-			rdm_log(set->ops->quiet ? RDM_LOG_INFO : RDM_LOG_ERROR,
-				"the reserve of %zu MiB has no room for %zu MiB: set "
-				"RDMALLOC_CONF=reserve:SIZE",
-				rdm_reserve_size() >> 20, batch->bytes >> 20);
+			say_no_addresses(set, batch->bytes, errno);
 	}
 	if (!batch->base) {
 		free_records(batch);
@@ -213,16 +238,12 @@ static int begin_batch(struct rdm_slab_set *set, struct batch *batch, size_t len
 /* Tables beside the reserve, and memory. 0 or errno as rdm_prepare_map(). */
 static int map_batch(struct rdm_slab_set *set, struct batch *batch, bool last_try)
 {
-	enum rdm_log_level level = last_try ? RDM_LOG_ERROR : RDM_LOG_INFO;
-	unsigned rails = rdm_slabs_open_rails(set);
+	enum rdm_log_level level = last_try && !set->ops->spills ? RDM_LOG_ERROR : RDM_LOG_INFO;
 	int error = cover(set, rdm_slab_granule(batch->slab[batch->count - 1]));
 
 	rdm_assert(batch->base && batch->count);
 	if (!error)
-		error = rdm_state_cover(batch->base + batch->bytes);
-	for (int rail = 0; rail < RDM_RAILS_MAX && !error; rail++)
-		if (rails & (1U << rail))
-			error = rdm_keys_cover(rail, batch->base + batch->bytes);
+		error = cover_tables(batch->base + batch->bytes, rdm_slabs_open_rails(set));
 	if (error) {
 		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
 			batch->bytes >> 20);

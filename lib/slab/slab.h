@@ -86,7 +86,7 @@ struct rdm_slab_ops {
 	void (*postfork_parent)(struct rdm_slab_set *set);
 	void (*postfork_child)(struct rdm_slab_set *set);
 	bool outlives_fork; /* children inherit what is not registered, and go on with the pool */
-	bool quiet;         /* somebody else serves what the set cannot: no errors are logged */
+	bool spills;        /* somebody else serves what the set cannot: no errors are logged */
 	unsigned picture_flags; /* what watchers are told of the kind */
 };
 

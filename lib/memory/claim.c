@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "memory/claim.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/contract.h"
+#include "sync/quiesce.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+#define GIB ((size_t)1 << 30)
+/* A table of a byte for each 64 is the longest; all together are less than twice that. */
+#define TABLES(size) ((size) / 32 + ((size_t)1 << 20))
+
+static struct {
+	uintptr_t next, end; /* addresses that no table has */
+} tables;
+
+int rdm_claim_map(void *addr, size_t length, int protection, int flags)
+{
+	void *got = mmap(addr, length, protection,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
+
+	rdm_assert(addr && length);
+	if (got == addr)
+		return 0;
+	if (got == MAP_FAILED)
+		return errno;
+	/* Before Linux 4.17 (commit a4ff8e8620d3) the address is only a hint. */
+	munmap(got, length);
+	return EEXIST;
+}
+
+/* Whether it is empty, as far as a limit lets us ask, and the kernel accepts such addresses. */
+static bool is_empty(uintptr_t base, size_t length)
+{
+	void *addr = (void *)base;
+	int error = rdm_claim_map(addr, length, PROT_NONE, MAP_NORESERVE);
+
+	rdm_assert(!(base & (GIB - 1)));
+	if (error && error != EEXIST) {
+		length = (size_t)sysconf(_SC_PAGESIZE);
+		error = rdm_claim_map(addr, length, PROT_NONE, MAP_NORESERVE);
+	}
+	if (error)
+		return false;
+	munmap(addr, length);
+	return true;
+}
+
+/* Where the kernel puts what programs map. 0: it has nothing left. */
+static uintptr_t ask_kernel(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *at = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return 0;
+	munmap(at, page);
+	return (uintptr_t)at;
+}
+
+/*
+ * The kernel maps downwards from `top`, and programs and their heaps grow upwards from a bit
+ * below two thirds of it, or from the bottom. Five eighths are between, a quarter is for more
+ * than fits there; the others are for tools that give a program less (sanitizers, valgrind).
+ */
+static uintptr_t find_place(uintptr_t top, size_t length)
+{
+	const uintptr_t places[] = { top / 8 * 5,      top / 8,    top - 512 * GIB,
+				     top - 2 * length, 1024 * GIB, 64 * GIB };
+
+	rdm_assert(length);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		uintptr_t base = places[i] & ~(GIB - 1);
+
+		/* A difference that is negative is a large number, which the kernel refuses. */
+		if (base && is_empty(base, length))
+			return base;
+	}
+	return 0;
+}
+
+uintptr_t rdm_claim_open(size_t *size)
+{
+	uintptr_t top = ask_kernel(), base = 0;
+
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(size && *size);
+	while (top && !(base = find_place(top, *size + TABLES(*size))) && *size > GIB)
+		*size = (*size / 2 + GIB - 1) & ~(GIB - 1);
+	if (!base)
+		return 0;
+	tables.next = base + *size;
+	tables.end = tables.next + TABLES(*size);
+	return base;
+}
+
+void rdm_claim_close(void)
+{
+	tables.next = tables.end = 0;
+}
+
+void *rdm_claim_table(size_t bytes)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *table = (void *)tables.next;
+
+	rdm_assert(rdm_quiesce_is_held());
+	bytes = (bytes + page - 1) & ~(page - 1);
+	if (bytes > tables.end - tables.next)
+		return NULL;
+	tables.next += bytes;
+	return table;
+}
