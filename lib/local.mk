@@ -59,6 +59,9 @@ LIB_SOURCES = \
 	lib/memory/claim.h \
 	lib/memory/keys.c \
 	lib/memory/keys.h \
+	lib/memory/locked.c \
+	lib/memory/locked.h \
+	lib/memory/meta.c \
 	lib/memory/meta.h \
 	lib/memory/prepare.c \
 	lib/memory/prepare.h \
@@ -142,6 +145,7 @@ noinst_LTLIBRARIES += lib/libflavour-preload.la
 lib_libflavour_preload_la_SOURCES = \
 	lib/preload/advice.c \
 	lib/preload/family.c \
+	lib/preload/mlockall.c \
 	lib/preload/mpi.c \
 	lib/preload/next.c lib/preload/next.h \
 	lib/preload/operators.c \

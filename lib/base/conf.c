@@ -31,7 +31,7 @@ static const char *const log_words[] = { "silent", "error", "warn", "info", NULL
 /* clang-format off */
 const struct rdm_conf_key rdm_conf_keys[] = {
 	{ "reserve", RDM_CONF_SIZE, offsetof(struct rdm_conf, reserve), NULL, "0",
-	  "address space that all slabs are carved from; 0: twice the memory, 64G at least" },
+	  "addresses that all slabs are carved from; 0: 4T, or as many as are free" },
 	{ "slab_size", RDM_CONF_SIZE, offsetof(struct rdm_conf, slab_size), NULL, "4M",
 	  "bytes registered at a time, a multiple of 2M; what trim can return" },
 	{ "limit", RDM_CONF_SIZE, offsetof(struct rdm_conf, limit), NULL, "0",

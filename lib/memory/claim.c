@@ -2,7 +2,7 @@
 #include "memory/claim.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -18,7 +18,8 @@
 #define TABLES(size) ((size) / 32 + ((size_t)1 << 20))
 
 static struct {
-	uintptr_t next, end; /* addresses that no table has */
+	_Atomic uintptr_t first, end;
+	uintptr_t next; /* the first that no table has */
 } tables;
 
 int rdm_claim_map(void *addr, size_t length, int protection, int flags)
@@ -96,14 +97,14 @@ uintptr_t rdm_claim_open(size_t *size)
 		*size = (*size / 2 + GIB - 1) & ~(GIB - 1);
 	if (!base)
 		return 0;
-	tables.next = base + *size;
+	tables.first = tables.next = base + *size;
 	tables.end = tables.next + TABLES(*size);
 	return base;
 }
 
 void rdm_claim_close(void)
 {
-	tables.next = tables.end = 0;
+	tables.first = tables.next = tables.end = 0;
 }
 
 void *rdm_claim_table(size_t bytes)
@@ -117,4 +118,11 @@ void *rdm_claim_table(size_t bytes)
 		return NULL;
 	tables.next += bytes;
 	return table;
+}
+
+bool rdm_claim_tables(uintptr_t *first, uintptr_t *end)
+{
+	*end = atomic_load(&tables.end);
+	*first = atomic_load(&tables.first);
+	return *first && *first < *end;
 }

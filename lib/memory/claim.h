@@ -11,6 +11,7 @@
  * Called by reserve.c and sidetable.c, under the quiesce lock, which guards it.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,8 @@ void rdm_claim_close(void);
 
 /* The next addresses for a table; NULL when there are none. */
 void *rdm_claim_table(size_t bytes);
+/* Whether all tables are between these addresses; false: there are none. Without a lock. */
+bool rdm_claim_tables(uintptr_t *first, uintptr_t *end);
 
 /*
  * Maps private memory at these addresses and nowhere else: 0, EEXIST where somebody else has

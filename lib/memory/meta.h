@@ -9,10 +9,21 @@
  */
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <jemalloc/jemalloc.h>
 
 #include "sync/gate.h"
+
+/* The long maps that jemalloc has made of its own accord, as far as there is room: how many. */
+struct rdm_meta_range {
+	char *addr;
+	size_t length;
+};
+size_t rdm_meta_maps(struct rdm_meta_range out[], size_t count);
+
+/* As mmap(), for jemalloc; no lock. */
+void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd, off_t offset);
 
 static inline void *rdm_meta_alloc(size_t size)
 {

@@ -7,6 +7,7 @@
 
 #include "base/contract.h"
 #include "memory/claim.h"
+#include "memory/locked.h"
 #include "sync/quiesce.h"
 
 /* What is mapped at a time: a mapping costs more than a few pages' addresses. */
@@ -39,9 +40,15 @@ int rdm_sidetable_cover(struct rdm_sidetable *table, size_t bytes)
 	bytes = round_up(bytes, STEP);
 	if (bytes > table->bytes)
 		bytes = table->bytes;
-	error = rdm_claim_map(more, bytes - table->usable, PROT_READ | PROT_WRITE, 0);
+	error = rdm_claim_map(more, bytes - table->usable, PROT_NONE, 0);
 	if (error)
 		return error;
+	rdm_locked_on_fault(more, bytes - table->usable);
+	if (mprotect(more, bytes - table->usable, PROT_READ | PROT_WRITE)) {
+		error = errno;
+		munmap(more, bytes - table->usable);
+		return error;
+	}
 	/* Few bytes of many pages are used: with huge pages each would be 2 MiB. EINVAL: there are none. */
 	madvise(more, bytes - table->usable, MADV_NOHUGEPAGE);
 	table->usable = bytes;

@@ -13,6 +13,7 @@
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
+#include "memory/locked.h"
 #include "memory/reserve.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -24,6 +25,7 @@ int rdm_pages_map(void *addr, size_t length)
 {
 	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_locked_on_fault(addr, length);
 	return syscall(SYS_mprotect, addr, length, PROT_READ | PROT_WRITE) ? errno : 0;
 }
 

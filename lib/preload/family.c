@@ -97,6 +97,14 @@ bool rdm_preload_open(void)
 	return get_pool() != NULL;
 }
 
+void rdm_preload_stand_back(bool back)
+{
+	const struct rdm_conf *conf = rdm_conf();
+
+	if (conf->enabled && !atomic_load(&opened))
+		atomic_store(&threshold, back ? SIZE_MAX : conf->threshold);
+}
+
 static bool is_large(size_t size)
 {
 	return size >= atomic_load_explicit(&threshold, memory_order_relaxed);

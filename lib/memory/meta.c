@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "memory/meta.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/kernel.h"
+#include "memory/locked.h"
+
+/* What jemalloc maps of its tables, sparsely used, is never shorter. */
+#define SPARSE ((size_t)1 << 20)
+#define MAPS_MAX 64
+
+static struct rdm_meta_range maps[MAPS_MAX];
+static _Atomic unsigned mapped;
+
+size_t rdm_meta_maps(struct rdm_meta_range out[], size_t count)
+{
+	size_t known = atomic_load(&mapped), n;
+
+	for (n = 0; n < count && n < known && n < MAPS_MAX; n++)
+		out[n] = maps[n];
+	return n;
+}
+
+/* Called where jemalloc calls mmap() (scripts/build-jemalloc). */
+void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd, off_t offset)
+{
+	bool waits = rdm_locked_future() && protection != PROT_NONE;
+	void *map = (void *)syscall(SYS_mmap, addr, length, waits ? PROT_NONE : protection, flags,
+				    fd, offset);
+	int saved = errno;
+
+	if (map == MAP_FAILED)
+		return map;
+	if (waits) {
+		rdm_locked_on_fault(map, length);
+		if (syscall(SYS_mprotect, map, length, protection)) {
+			saved = errno;
+			rdm_kernel_unmap(map, length);
+			errno = saved;
+			return MAP_FAILED;
+		}
+	}
+	if (length >= SPARSE) {
+		unsigned i = atomic_fetch_add(&mapped, 1);
+
+		/* With huge pages each touch would be 2 MiB. EINVAL: there are none. */
+		rdm_kernel_advise(map, length, MADV_NOHUGEPAGE);
+		if (i < MAPS_MAX)
+			maps[i] = (struct rdm_meta_range){ .addr = map, .length = length };
+	}
+	errno = saved;
+	return map;
+}
