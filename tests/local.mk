@@ -57,9 +57,11 @@ check_PROGRAMS = \
 	tests/faults/registrar \
 	tests/faults/address_space \
 	tests/faults/exhausted \
+	tests/faults/stranger \
 	tests/load/dlopen \
 	tests/preload/family \
 	tests/preload/forks \
+	tests/preload/limits \
 	tests/preload/order \
 	tests/preload/registered \
 	tests/preload/signal \
@@ -155,7 +157,6 @@ tests_fork_gate_LDADD = $(STEP_TEST_LIBS)
 tests_fork_purge_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_arena_free_many -Wl,--wrap=rdm_slabs_uncarve
 tests_fork_purge_LDADD = $(STEP_TEST_LIBS)
-tests_faults_exhausted_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=mmap
 tests_faults_exhausted_LDADD = $(STEP_TEST_LIBS)
 tests_fork_adopt_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=madvise
 tests_fork_adopt_LDADD = $(STEP_TEST_LIBS)
@@ -183,6 +184,8 @@ tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
 tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_limits_SOURCES = tests/preload/limits.c $(preload_support)
+tests_preload_limits_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_signal_SOURCES = tests/preload/signal.c $(preload_support)
 tests_preload_signal_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_stacks_SOURCES = tests/preload/stacks.c $(preload_support)
