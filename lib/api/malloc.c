@@ -59,7 +59,9 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 			return block;
 		}
 		if (!want.size) {
-			rdm_log(RDM_LOG_ERROR, "pool %s: no memory for jemalloc's own records",
+			rdm_log(RDM_LOG_ERROR,
+				"pool %s: no memory for jemalloc's own records: see RLIMIT_AS "
+				"(ulimit -v) and the cgroup's memory.max",
 				pool->name);
 			return fail(ENOMEM);
 		}

@@ -37,21 +37,25 @@ int rdm_claim_map(void *addr, size_t length, int protection, int flags)
 	return EEXIST;
 }
 
-/* Whether it is empty, as far as a limit lets us ask, and the kernel accepts such addresses. */
+static int try(uintptr_t base, size_t length)
+{
+	int error = rdm_claim_map((void *)base, length, PROT_NONE, MAP_NORESERVE);
+
+	if (!error)
+		munmap((void *)base, length);
+	return error;
+}
+
+/* Whether the kernel accepts such addresses, and, as far as a limit lets us ask, they are empty. */
 static bool is_empty(uintptr_t base, size_t length)
 {
-	void *addr = (void *)base;
-	int error = rdm_claim_map(addr, length, PROT_NONE, MAP_NORESERVE);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int error = try(base, length);
 
 	rdm_assert(!(base & (GIB - 1)));
-	if (error && error != EEXIST) {
-		length = (size_t)sysconf(_SC_PAGESIZE);
-		error = rdm_claim_map(addr, length, PROT_NONE, MAP_NORESERVE);
-	}
-	if (error)
-		return false;
-	munmap(addr, length);
-	return true;
+	if (!error || error == EEXIST)
+		return !error;
+	return !try(base, page) && !try(base + length - page, page);
 }
 
 /* Where the kernel puts what programs map. 0: it has nothing left. */
@@ -68,7 +72,7 @@ static uintptr_t ask_kernel(void)
 
 /*
  * The kernel maps downwards from `top`, and programs and their heaps grow upwards from a bit
- * below two thirds of it, or from the bottom. Five eighths are between, a quarter is for more
+ * below two thirds of it, or from the bottom. Five eighths are between, one eighth is for more
  * than fits there; the others are for tools that give a program less (sanitizers, valgrind).
  */
 static uintptr_t find_place(uintptr_t top, size_t length)

@@ -5,8 +5,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include <jemalloc/jemalloc.h>
+
 #include "base/kernel.h"
 #include "memory/locked.h"
+#include "sync/gate.h"
 
 /* What jemalloc maps of its tables, sparsely used, is never shorter. */
 #define SPARSE ((size_t)1 << 20)
@@ -53,4 +56,31 @@ void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd,
 	}
 	errno = saved;
 	return map;
+}
+
+void *rdm_meta_alloc(size_t size)
+{
+	void *p;
+
+	rdm_gate_enter();
+	p = rdm_je_calloc(1, size);
+	rdm_gate_leave();
+	return p;
+}
+
+void *rdm_meta_alloc_aligned(size_t size, size_t align)
+{
+	void *p;
+
+	rdm_gate_enter();
+	p = rdm_je_mallocx(size, MALLOCX_ALIGN(align) | MALLOCX_ZERO);
+	rdm_gate_leave();
+	return p;
+}
+
+void rdm_meta_free(void *p)
+{
+	rdm_gate_enter();
+	rdm_je_free(p);
+	rdm_gate_leave();
 }

@@ -11,10 +11,6 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include <jemalloc/jemalloc.h>
-
-#include "sync/gate.h"
-
 /* The long maps that jemalloc has made of its own accord, as far as there is room: how many. */
 struct rdm_meta_range {
 	char *addr;
@@ -25,31 +21,9 @@ size_t rdm_meta_maps(struct rdm_meta_range out[], size_t count);
 /* As mmap(), for jemalloc; no lock. */
 void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd, off_t offset);
 
-static inline void *rdm_meta_alloc(size_t size)
-{
-	void *p;
-
-	rdm_gate_enter();
-	p = rdm_je_calloc(1, size);
-	rdm_gate_leave();
-	return p;
-}
-
-static inline void *rdm_meta_alloc_aligned(size_t size, size_t align)
-{
-	void *p;
-
-	rdm_gate_enter();
-	p = rdm_je_mallocx(size, MALLOCX_ALIGN(align) | MALLOCX_ZERO);
-	rdm_gate_leave();
-	return p;
-}
-
-static inline void rdm_meta_free(void *p)
-{
-	rdm_gate_enter();
-	rdm_je_free(p);
-	rdm_gate_leave();
-}
+/* Zeros. NULL: there is no memory. */
+void *rdm_meta_alloc(size_t size);
+void *rdm_meta_alloc_aligned(size_t size, size_t align);
+void rdm_meta_free(void *p);
 
 #endif
