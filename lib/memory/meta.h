@@ -8,11 +8,19 @@
  * may be held.
  */
 
+#include <errno.h>
 #include <stddef.h>
 
 #include <jemalloc/jemalloc.h>
 
+#include "base/blame.h"
 #include "sync/gate.h"
+
+/* What to say where there is none: jemalloc maps 2 MiB and more at a time. */
+static const struct rdm_failure rdm_meta_failure
+	__attribute__((unused)) = { ENOMEM,
+				    RDM_WANT_ADDRESSES | RDM_WANT_MEMORY | RDM_WANT_MAPPINGS,
+				    (size_t)2 << 20, "see the cgroup's memory.max" };
 
 static inline void *rdm_meta_alloc(size_t size)
 {
