@@ -24,6 +24,7 @@ LIB_SOURCES = \
 	lib/pool/pool.h \
 	lib/pool/publish.c \
 	lib/pool/publish.h \
+	lib/pool/publish_layout.h \
 	lib/pool/regions.c \
 	lib/pool/stats.c \
 	lib/pool/stats.h \
@@ -79,6 +80,8 @@ LIB_SOURCES = \
 	lib/memory/state.h \
 	lib/sync/background.c \
 	lib/sync/background.h \
+	lib/sync/cancel.c \
+	lib/sync/cancel.h \
 	lib/sync/fork_count.c \
 	lib/sync/fork_count.h \
 	lib/sync/gate.c \
@@ -98,6 +101,8 @@ LIB_SOURCES = \
 	lib/base/clock.h \
 	lib/base/conf.c \
 	lib/base/conf.h \
+	lib/base/blame.c \
+	lib/base/blame.h \
 	lib/base/kernel.h \
 	lib/base/log.c \
 	lib/base/log.h \

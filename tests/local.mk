@@ -53,7 +53,9 @@ check_PROGRAMS = \
 	tests/churn/pools \
 	tests/churn/vmas \
 	tests/faults/bad_input \
+	tests/faults/cancel \
 	tests/faults/conf \
+	tests/faults/names \
 	tests/faults/registrar \
 	tests/faults/address_space \
 	tests/faults/exhausted \
@@ -119,6 +121,7 @@ tests_magazine_drain_SOURCES = \
 	tests/magazine/drain.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
+tests_faults_cancel_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
 tests_fork_quiesce_LDADD = $(STEP_TEST_LIBS)

@@ -109,6 +109,7 @@ void report_found(struct report *report, enum severity severity, const char *for
 	va_start(arguments, format);
 	vsnprintf(result->found, sizeof(result->found), format, arguments);
 	va_end(arguments);
+	clean_text(result->found, sizeof(result->found));
 }
 
 void report_untested(struct report *report, const char *format, ...)
@@ -122,6 +123,7 @@ void report_untested(struct report *report, const char *format, ...)
 	va_end(arguments);
 	result->untested = true;
 	snprintf(result->found, sizeof(result->found), "could not be tested: %s", why);
+	clean_text(result->found, sizeof(result->found));
 }
 
 static struct result *last(struct report *report)
@@ -141,6 +143,7 @@ void advise_command(struct report *report, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(last(report)->command, sizeof(last(report)->command), format, arguments);
 	va_end(arguments);
+	clean_text(last(report)->command, sizeof(last(report)->command));
 }
 
 void advise_sysctl(struct report *report, const char *setting)

@@ -42,6 +42,12 @@ uint64_t heap_figure(const struct rdm_picture_pool *pool, const struct heap_figu
 	return value;
 }
 
+/* A number that somebody made up may be larger than JSON's integers here. */
+json_t *json_number(uint64_t number)
+{
+	return json_integer(number > INT64_MAX ? INT64_MAX : (json_int_t)number);
+}
+
 static json_t *pool_json(const struct rdm_picture_pool *pool)
 {
 	json_t *rails = json_array();
@@ -57,7 +63,7 @@ static json_t *pool_json(const struct rdm_picture_pool *pool)
 			  "fragmentation", heap_fragmentation(pool));
 	for (size_t i = 0; i < heap_figure_count; i++)
 		json_object_set_new(value, heap_figures[i].name,
-				    json_integer((json_int_t)heap_figure(pool, &heap_figures[i])));
+				    json_number(heap_figure(pool, &heap_figures[i])));
 	json_object_set_new(value, "audit_time",
 			    pool->audit_time_ns ? json_real((double)pool->audit_time_ns / 1e9) :
 						  json_null());
@@ -72,14 +78,15 @@ json_t *heap_json(const struct heap *heap)
 	for (uint32_t i = 0; i < header->pools; i++)
 		json_array_append_new(pools, pool_json(&heap->pools[i]));
 	return json_pack(
-		"{s:i,s:s,s:I,s:s,s:b,s:f,s:f,s:f,s:I,s:I,s:I,s:i,s:i,s:o}", "pid", (int)heap->pid,
+		"{s:i,s:s,s:I,s:s,s:b,s:f,s:f,s:f,s:o,s:o,s:o,s:I,s:I,s:o}", "pid", (int)heap->pid,
 		"program", heap->program, "uid", (json_int_t)heap->user, "version", header->library,
 		"preload", (header->flags & RDM_PICTURE_PRELOAD) != 0, "time",
 		(double)header->time_ns / 1e9, "interval", (double)header->interval_ns / 1e9,
-		"took", (double)header->took_ns / 1e9, "forks", (json_int_t)header->forks,
-		"last_fork_ns", (json_int_t)header->last_fork_ns, "reserve_bytes",
-		(json_int_t)header->reserve_bytes, "pools_left_out", (int)header->pools_left_out,
-		"slabs_left_out", (int)header->slabs_left_out, "pools", pools);
+		"took", (double)header->took_ns / 1e9, "forks", json_number(header->forks),
+		"last_fork_ns", json_number(header->last_fork_ns), "reserve_bytes",
+		json_number(header->reserve_bytes), "pools_left_out",
+		(json_int_t)header->pools_left_out, "slabs_left_out",
+		(json_int_t)header->slabs_left_out, "pools", pools);
 }
 
 uint64_t heap_cached(const struct rdm_picture_pool *pool)

@@ -26,6 +26,9 @@ extern const struct heap_figure heap_figures[];
 extern const size_t heap_figure_count;
 uint64_t heap_figure(const struct rdm_picture_pool *pool, const struct heap_figure *figure);
 
+/* The number, or the largest that JSON has here. */
+json_t *json_number(uint64_t number);
+
 /* A process, its pools, and all figures of each. */
 json_t *heap_json(const struct heap *heap);
 

@@ -11,6 +11,7 @@
 
 #include "figures.h"
 #include "output.h"
+#include "proc.h"
 #include "published.h"
 
 #define PATH_BYTES 4096
@@ -24,43 +25,15 @@ struct facts {
 	unsigned threads;
 };
 
-static FILE *open_file(pid_t pid, const char *name)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	return fopen(path, "re");
-}
-
-/* Calls for each line; false: the file may not be read. */
-static bool for_each_line(pid_t pid, const char *name, int separator,
-			  void (*call)(struct facts *facts, const char *line), struct facts *facts)
-{
-	FILE *file = open_file(pid, name);
-	char *line = NULL;
-	size_t size = 0;
-
-	if (!file)
-		return false;
-	while (getdelim(&line, &size, separator, file) > 0) {
-		line[strcspn(line, "\n")] = '\0';
-		call(facts, line);
-	}
-	free(line);
-	fclose(file);
-	return true;
-}
-
 static void copy(char *to, const char *from)
 {
 	snprintf(to, PATH_BYTES, "%s", from);
-	for (; *to; to++)
-		if (*to < ' ' || *to > '~')
-			*to = '?';
+	clean_text(to, PATH_BYTES);
 }
 
-static void look_at_mapping(struct facts *facts, const char *line)
+static void look_at_mapping(void *into, const char *line)
 {
+	struct facts *facts = into;
 	const char *path = strchr(line, '/');
 	const char *name = path ? strrchr(path, '/') : NULL;
 
@@ -72,14 +45,17 @@ static void look_at_mapping(struct facts *facts, const char *line)
 		copy(facts->library, path);
 }
 
-static void look_at_variable(struct facts *facts, const char *line)
+static void look_at_variable(void *into, const char *line)
 {
+	struct facts *facts = into;
+
 	if (!strncmp(line, CONF, strlen(CONF)))
 		copy(facts->conf, line + strlen(CONF));
 }
 
-static void look_at_status(struct facts *facts, const char *line)
+static void look_at_status(void *into, const char *line)
 {
+	struct facts *facts = into;
 	uint64_t number;
 
 	if (sscanf(line, "VmLck: %" SCNu64 " kB", &number) == 1)
@@ -90,8 +66,9 @@ static void look_at_status(struct facts *facts, const char *line)
 		facts->threads = (unsigned)number;
 }
 
-static void look_at_limit(struct facts *facts, const char *line)
+static void look_at_limit(void *into, const char *line)
 {
+	struct facts *facts = into;
 	static const char name[] = "Max locked memory";
 
 	if (!strncmp(line, name, strlen(name)))
@@ -101,10 +78,10 @@ static void look_at_limit(struct facts *facts, const char *line)
 static bool collect(pid_t pid, struct facts *facts)
 {
 	*facts = (struct facts){ .locked = 0 };
-	for_each_line(pid, "status", '\n', look_at_status, facts);
-	for_each_line(pid, "limits", '\n', look_at_limit, facts);
-	for_each_line(pid, "environ", '\0', look_at_variable, facts);
-	return for_each_line(pid, "maps", '\n', look_at_mapping, facts);
+	proc_each_line(pid, "status", '\n', look_at_status, facts);
+	proc_each_line(pid, "limits", '\n', look_at_limit, facts);
+	proc_each_line(pid, "environ", '\0', look_at_variable, facts);
+	return proc_each_line(pid, "maps", '\n', look_at_mapping, facts);
 }
 
 static json_t *text_or_null(const char *text)
@@ -182,9 +159,13 @@ static void print_text(const struct heap *heap, const struct facts *facts)
 int info_of_process(pid_t pid, bool json)
 {
 	struct heap heap;
-	enum heap_error error = heap_read(&heap, pid);
+	struct heap_patience patience;
+	enum heap_error error;
 	struct facts facts;
 	int failed = 0;
+
+	heap_be_patient(&patience);
+	error = heap_read(&heap, pid, &patience);
 
 	if (error == HEAP_DEAD || error == HEAP_DENIED) {
 		fprintf(stderr, "rdmalloc: %s\n", heap.problem);

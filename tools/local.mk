@@ -27,6 +27,7 @@ tools_rdmalloc_SOURCES = \
 	tools/output.c tools/output.h \
 	tools/preloadable.c tools/preloadable.h \
 	tools/program.c tools/program.h \
+	tools/proc.c tools/proc.h \
 	tools/published.c tools/published.h \
 	tools/run.c tools/run.h \
 	tools/map.c tools/map.h \

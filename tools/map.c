@@ -178,14 +178,13 @@ static json_t *slab_json(const struct heap *heap, const struct rdm_picture_slab 
 		json_array_append_new(cached, json_integer((json_int_t)part.cached));
 	}
 	snprintf(base, sizeof(base), "%#" PRIx64, slab->base);
-	return json_pack(
-		"{s:s,s:I,s:s,s:i,s:I,s:b,s:o,s:o,s:o,s:o}", "address", base, "length",
-		(json_int_t)slab->length, "pool", heap->pools[slab->pool].name, "pool_index",
-		(int)slab->pool, "pinned_bytes", (json_int_t)slab->pinned_bytes, "quarantined",
-		slab->quarantined != 0, "present_bytes",
-		behind.known ? json_integer((json_int_t)behind.present) : json_null(), "huge_bytes",
-		behind.known ? json_integer((json_int_t)behind.huge) : json_null(), "live", live,
-		"cached", cached);
+	return json_pack("{s:s,s:o,s:s,s:i,s:o,s:b,s:o,s:o,s:o,s:o}", "address", base, "length",
+			 json_number(slab->length), "pool", heap->pools[slab->pool].name,
+			 "pool_index", (int)slab->pool, "pinned_bytes",
+			 json_number(slab->pinned_bytes), "quarantined", slab->quarantined != 0,
+			 "present_bytes", behind.known ? json_number(behind.present) : json_null(),
+			 "huge_bytes", behind.known ? json_number(behind.huge) : json_null(),
+			 "live", live, "cached", cached);
 }
 
 static int print_json(const struct heap *heap, const struct backing_map *backing)

@@ -34,6 +34,14 @@ void print_coloured(FILE *out, enum colour colour, const char *format, ...)
 		fputs("\033[m", out);
 }
 
+void clean_text(char *text, size_t size)
+{
+	text[size - 1] = '\0';
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
 void wrap(FILE *out, const char *text, int indent)
 {
 	const int width = COLUMNS - indent;

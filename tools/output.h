@@ -28,6 +28,9 @@ enum colour {
 __attribute__((format(printf, 3, 4))) void print_coloured(FILE *out, enum colour colour,
 							  const char *format, ...);
 
+/* What others have named may be a terminal's orders, maybe root's: only plain characters stay. */
+void clean_text(char *text, size_t size);
+
 /* The cursor is at indent. Lines of 80 columns end at blanks; what has none is not torn. */
 void wrap(FILE *out, const char *text, int indent);
 void print_wrapped(const char *text, int indent); /* on stdout */

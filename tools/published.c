@@ -12,15 +12,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "output.h"
+#include "proc.h"
+
 /* How the kernel shows a memfd. */
 #define LINK "/memfd:" RDM_PICTURE_NAME " (deleted)"
-/* While it is being written, for some microseconds unless its process was stopped. */
-#define TRIES 200
+/* A page is being written for some microseconds, unless its process was stopped. */
 #define TRY_NS 1000000L
+#define PATIENCE_NS 200000000L
+/* A process has one of each of its libraries. */
+#define PAGES_MAX 16
+/* The longest picture. */
+#define BYTES_MAX                                                                                  \
+	(sizeof(struct rdm_picture_header) + RDM_PICTURE_POOLS * sizeof(struct rdm_picture_pool) + \
+	 RDM_PICTURE_SLABS * sizeof(struct rdm_picture_slab) +                                     \
+	 RDM_PICTURE_CELLS * sizeof(struct rdm_picture_cell))
 
 /* What /proc says of a process. */
 struct identity {
@@ -39,15 +51,6 @@ fail(struct heap *heap, enum heap_error error, const char *format, ...)
 	vsnprintf(heap->problem, sizeof(heap->problem), format, args);
 	va_end(args);
 	return error;
-}
-
-/* It goes to a terminal, maybe root's. */
-static void clean(char *text, size_t size)
-{
-	text[size - 1] = '\0';
-	for (; *text; text++)
-		if (*text < ' ' || *text > '~')
-			*text = '?';
 }
 
 static bool read_file(pid_t pid, const char *name, char *text, size_t size)
@@ -78,28 +81,22 @@ static void read_stat(char *text, struct identity *identity)
 	identity->start = field ? strtoull(field, NULL, 10) : 0;
 }
 
-static void read_status(const char *text, struct identity *identity)
+static void read_status(void *into, const char *line)
 {
-	const char *line = strstr(text, "\nUid:");
-	const char *last;
+	struct identity *identity = into;
 
-	if (line)
-		identity->user = (uid_t)strtoul(line + strlen("\nUid:"), NULL, 10);
-	line = strstr(text, "\nNSpid:");
-	if (!line)
-		return;
+	if (!strncmp(line, "Uid:", 4))
+		identity->user = (uid_t)strtoul(line + 4, NULL, 10);
 	/* The last number is that of the innermost namespace. */
-	line += strlen("\nNSpid:");
-	for (last = line; *line && *line != '\n'; line++)
-		if (isspace((unsigned char)*line))
-			last = line + 1;
-	identity->own_pid = strtoull(last, NULL, 10);
+	else if (!strncmp(line, "NSpid:", 6))
+		identity->own_pid =
+			strtoull(strrchr(line, '\t') ? strrchr(line, '\t') : line + 6, NULL, 10);
 }
 
 static bool identify(pid_t pid, struct identity *identity)
 {
 	struct stat info;
-	char text[4096];
+	char text[1024];
 
 	*identity = (struct identity){ .own_pid = (uint64_t)pid };
 	snprintf(text, sizeof(text), "/proc/%d", (int)pid);
@@ -107,8 +104,7 @@ static bool identify(pid_t pid, struct identity *identity)
 		return false;
 	identity->user = identity->owner = info.st_uid;
 	read_stat(text, identity);
-	if (read_file(pid, "status", text, sizeof(text)))
-		read_status(text, identity);
+	proc_each_line(pid, "status", '\n', read_status, identity);
 	return true;
 }
 
@@ -129,33 +125,62 @@ static enum heap_error deny(struct heap *heap, const struct identity *identity)
 		(int)heap->pid, user ? user->pw_name : number);
 }
 
-/* A sealed memfd can neither be a pipe, which one would wait for, nor change its length. */
-static int open_page(int dir, const char *name, struct stat *info)
+/* Where all memfds of the kernel's are. */
+static bool find_memfds(struct stat *info)
 {
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = memfd_create(RDM_PICTURE_NAME, MFD_CLOEXEC);
+	bool found = fd >= 0 && !fstat(fd, info);
 
-	if (fd < 0)
-		return -1;
-	if (!fstat(fd, info) && S_ISREG(info->st_mode) && fcntl(fd, F_GET_SEALS) >= 0)
-		return fd;
-	close(fd);
-	return -1;
+	if (fd >= 0)
+		close(fd);
+	return found;
 }
 
-static bool read_all(int fd, void *to, size_t bytes, size_t from)
+/*
+ * A name says little: it may be a file of that name in a file system of the process's own, which
+ * would be asked to open it, and need never answer. So it is looked at without a question first.
+ */
+static bool is_memfd(int path)
 {
-	size_t done = 0;
+	struct stat ours;
+	struct statx info;
 
-	while (done < bytes) {
-		ssize_t got = pread(fd, (char *)to + done, bytes - done, (off_t)(from + done));
+	return find_memfds(&ours) &&
+	       !statx(path, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &info) &&
+	       S_ISREG(info.stx_mode) && info.stx_dev_major == major(ours.st_dev) &&
+	       info.stx_dev_minor == minor(ours.st_dev);
+}
+
+static int open_page(int dir, const char *name)
+{
+	int path = openat(dir, name, O_PATH | O_CLOEXEC);
+	char again[64];
+	int fd = -1;
+
+	if (path < 0)
+		return -1;
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", path);
+	if (is_memfd(path))
+		fd = open(again, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	close(path);
+	return fd;
+}
+
+/* How far there was something, of [from, end). */
+static size_t read_some(int fd, void *to, size_t from, size_t end)
+{
+	size_t done = from;
+
+	while (done < end) {
+		ssize_t got = pread(fd, (char *)to + done, end - done, (off_t)done);
 
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			return false;
+			break;
 		done += (size_t)got;
 	}
-	return true;
+	return done;
 }
 
 static enum heap_error check_header(struct heap *heap, const struct rdm_picture_header *header,
@@ -195,24 +220,6 @@ static bool adds_up(const struct rdm_picture_header *header)
 					header->cells * sizeof(struct rdm_picture_cell);
 }
 
-/* One whole picture, or NULL: it has changed meanwhile. */
-static struct rdm_picture_header *copy_picture(int fd, const struct rdm_picture_header *header)
-{
-	struct rdm_picture_header *copy = malloc(header->bytes);
-	struct rdm_picture_header after;
-
-	if (!copy)
-		return NULL;
-	if (read_all(fd, copy, header->bytes, 0)) {
-		__sync_synchronize();
-		if (read_all(fd, &after, sizeof(after), 0) && after.sequence == header->sequence &&
-		    copy->sequence == header->sequence && copy->bytes == header->bytes)
-			return copy;
-	}
-	free(copy);
-	return NULL;
-}
-
 static enum heap_error check_owner(struct heap *heap, const struct rdm_picture_header *header,
 				   const struct identity *identity)
 {
@@ -229,40 +236,79 @@ static enum heap_error check_owner(struct heap *heap, const struct rdm_picture_h
 	return HEAP_READ;
 }
 
-static enum heap_error read_page(struct heap *heap, int fd, size_t bytes,
-				 const struct identity *identity)
+/* Whether it is whole: nobody has begun to write it anew since. */
+static bool is_whole(int fd, const struct rdm_picture_header *copy)
 {
-	for (unsigned i = 0; i < TRIES; i++) {
-		struct rdm_picture_header header = { 0 };
-		const struct timespec moment = { .tv_nsec = TRY_NS };
-		enum heap_error error;
+	struct rdm_picture_header now;
 
-		read_all(fd, &header, bytes < sizeof(header) ? bytes : sizeof(header), 0);
-		error = check_header(heap, &header, bytes);
-		/* Made, and not written to yet. */
-		if (bytes >= sizeof(header) && !header.magic)
-			error = HEAP_BUSY;
-		else if (error)
-			return error;
-		if (!error && !(header.sequence % 2)) {
-			error = check_owner(heap, &header, identity);
-			if (error)
-				return error;
-			if (!adds_up(&header))
-				return fail(heap, HEAP_CUT,
-					    "the statistics page of process %d is damaged: its "
-					    "numbers do not add up",
-					    (int)heap->pid);
-			heap->header = copy_picture(fd, &header);
-			if (heap->header)
-				return HEAP_READ;
-		}
+	__sync_synchronize();
+	return !(copy->sequence % 2) && read_some(fd, &now, 0, sizeof(now)) == sizeof(now) &&
+	       now.sequence == copy->sequence;
+}
+
+/*
+ * Whatever is in the file may change at any time, or shrink. So it is copied once, the copy is
+ * checked, and nothing but the copy is used.
+ */
+static enum heap_error judge(struct heap *heap, int fd, const struct rdm_picture_header *copy,
+			     size_t bytes, const struct identity *identity)
+{
+	enum heap_error error;
+
+	/* Made, and not written to yet. */
+	if (bytes >= sizeof(*copy) && !copy->magic)
+		return HEAP_BUSY;
+	error = check_header(heap, copy, bytes);
+	if (error)
+		return error;
+	if (!is_whole(fd, copy))
+		return HEAP_BUSY;
+	error = check_owner(heap, copy, identity);
+	if (!error && !adds_up(copy))
+		error = fail(heap, HEAP_CUT,
+			     "the statistics page of process %d is damaged: its numbers do not add "
+			     "up",
+			     (int)heap->pid);
+	return error;
+}
+
+/* As much of it as it says that there is; bytes. */
+static size_t copy_page(int fd, struct rdm_picture_header *copy)
+{
+	size_t got = read_some(fd, copy, 0, sizeof(*copy));
+	size_t end = got == sizeof(*copy) && copy->bytes < BYTES_MAX ? copy->bytes : BYTES_MAX;
+
+	return got < sizeof(*copy) ? got : read_some(fd, copy, got, end);
+}
+
+static enum heap_error read_page(struct heap *heap, int fd, const struct identity *identity,
+				 struct heap_patience *patience)
+{
+	struct rdm_picture_header *copy = malloc(BYTES_MAX);
+	const struct timespec moment = { .tv_nsec = TRY_NS };
+	enum heap_error error;
+
+	if (!copy)
+		return fail(heap, HEAP_CUT, "no memory for the statistics page of process %d",
+			    (int)heap->pid);
+	for (;;) {
+		error = judge(heap, fd, copy, copy_page(fd, copy), identity);
+		if (error != HEAP_BUSY || patience->left_ns < TRY_NS)
+			break;
+		patience->left_ns -= TRY_NS;
 		nanosleep(&moment, NULL);
 	}
-	return fail(heap, HEAP_BUSY,
-		    "the statistics page of process %d is only half written: the process is "
-		    "stopped, or has just begun",
-		    (int)heap->pid);
+	if (!error) {
+		heap->header = copy;
+		return HEAP_READ;
+	}
+	free(copy);
+	if (error == HEAP_BUSY)
+		fail(heap, HEAP_BUSY,
+		     "the statistics page of process %d is only half written: the process is "
+		     "stopped, or has just begun",
+		     (int)heap->pid);
+	return error;
 }
 
 /* Of a program that has both libraries, the one that it is linked with counts. */
@@ -272,14 +318,14 @@ static bool is_better(const struct heap *found, const struct heap *heap)
 }
 
 /* A page that is fine; else what is wrong with one, rather than that there is none. */
-static enum heap_error try_page(struct heap *heap, int fd, size_t bytes,
-				const struct identity *identity, enum heap_error error)
+static enum heap_error try_page(struct heap *heap, int fd, const struct identity *identity,
+				struct heap_patience *patience, enum heap_error error)
 {
 	struct heap found = *heap;
 	enum heap_error here;
 
 	found.header = NULL;
-	here = read_page(&found, fd, bytes, identity);
+	here = read_page(&found, fd, identity, patience);
 	if (here && heap->header)
 		return error;
 	if (!here && !is_better(&found, heap)) {
@@ -291,7 +337,8 @@ static enum heap_error try_page(struct heap *heap, int fd, size_t bytes,
 	return here;
 }
 
-static enum heap_error search(struct heap *heap, DIR *dir, const struct identity *identity)
+static enum heap_error search(struct heap *heap, DIR *dir, const struct identity *identity,
+			      struct heap_patience *patience)
 {
 	enum heap_error error =
 		fail(heap, HEAP_ABSENT,
@@ -299,20 +346,21 @@ static enum heap_error search(struct heap *heap, DIR *dir, const struct identity
 		     "RDMALLOC_CONF=publish:true",
 		     (int)heap->pid);
 	const struct dirent *entry;
+	unsigned pages = 0;
 
-	while ((entry = readdir(dir))) {
+	while (pages < PAGES_MAX && (entry = readdir(dir))) {
 		char target[sizeof(LINK) + 1];
 		ssize_t length = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target));
-		struct stat info;
 		int fd;
 
 		if (length != (ssize_t)strlen(LINK) || memcmp(target, LINK, strlen(LINK)) != 0)
 			continue;
-		fd = open_page(dirfd(dir), entry->d_name, &info);
+		fd = open_page(dirfd(dir), entry->d_name);
 		if (fd < 0)
 			continue;
-		error = try_page(heap, fd, (size_t)info.st_size, identity, error);
+		error = try_page(heap, fd, identity, patience, error);
 		close(fd);
+		pages++;
 	}
 	return error;
 }
@@ -321,20 +369,20 @@ static void end_texts(struct heap *heap)
 {
 	struct rdm_picture_pool *pools = (struct rdm_picture_pool *)(heap->header + 1);
 
-	clean(heap->header->library, sizeof(heap->header->library));
+	clean_text(heap->header->library, sizeof(heap->header->library));
 	for (uint32_t i = 0; i < heap->header->pools; i++) {
-		clean(pools[i].name, sizeof(pools[i].name));
+		clean_text(pools[i].name, sizeof(pools[i].name));
 		for (unsigned r = 0; r < RDM_PICTURE_RAILS; r++)
-			clean(pools[i].rail_names[r], sizeof(pools[i].rail_names[r]));
+			clean_text(pools[i].rail_names[r], sizeof(pools[i].rail_names[r]));
 	}
 }
 
-/* Leaves out slabs that are none. */
+/* Leaves out slabs that are none: each has the cells after those of the one before it. */
 static void arrange(struct heap *heap)
 {
 	struct rdm_picture_header *header = heap->header;
 	struct rdm_picture_slab *slabs;
-	uint32_t kept = 0;
+	uint32_t kept = 0, next_cell = 0;
 
 	heap->pools = (const struct rdm_picture_pool *)(header + 1);
 	slabs = (struct rdm_picture_slab *)(uintptr_t)(heap->pools + header->pools);
@@ -343,15 +391,23 @@ static void arrange(struct heap *heap)
 	for (uint32_t i = 0; i < header->slabs; i++) {
 		uint64_t cells = slabs[i].length >> header->cell_shift;
 
-		if (slabs[i].pool < header->pools && slabs[i].first_cell <= header->cells &&
-		    cells && cells <= header->cells - slabs[i].first_cell)
-			slabs[kept++] = slabs[i];
+		if (slabs[i].pool >= header->pools || slabs[i].first_cell < next_cell ||
+		    slabs[i].first_cell > header->cells || !cells ||
+		    cells > header->cells - slabs[i].first_cell)
+			continue;
+		next_cell = slabs[i].first_cell + (uint32_t)cells;
+		slabs[kept++] = slabs[i];
 	}
 	header->slabs = kept;
 	end_texts(heap);
 }
 
-enum heap_error heap_read(struct heap *heap, pid_t pid)
+void heap_be_patient(struct heap_patience *patience)
+{
+	patience->left_ns = PATIENCE_NS;
+}
+
+enum heap_error heap_read(struct heap *heap, pid_t pid, struct heap_patience *patience)
 {
 	struct identity identity;
 	enum heap_error error;
@@ -366,13 +422,13 @@ enum heap_error heap_read(struct heap *heap, pid_t pid)
 		return fail(heap, HEAP_DEAD, "process %d has ended", (int)pid);
 	if (read_file(pid, "comm", heap->program, sizeof(heap->program)))
 		heap->program[strcspn(heap->program, "\n")] = '\0';
-	clean(heap->program, sizeof(heap->program));
+	clean_text(heap->program, sizeof(heap->program));
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	dir = opendir(path);
 	if (!dir)
 		return errno == EACCES ? deny(heap, &identity) :
 					 fail(heap, HEAP_DEAD, "there is no process %d", (int)pid);
-	error = search(heap, dir, &identity);
+	error = search(heap, dir, &identity, patience);
 	closedir(dir);
 	if (error)
 		return error;
@@ -382,7 +438,10 @@ enum heap_error heap_read(struct heap *heap, pid_t pid)
 
 bool heap_read_or_say(struct heap *heap, pid_t pid)
 {
-	if (heap_read(heap, pid) == HEAP_READ)
+	struct heap_patience patience;
+
+	heap_be_patient(&patience);
+	if (heap_read(heap, pid, &patience) == HEAP_READ)
 		return true;
 	fprintf(stderr, "rdmalloc: %s\n", heap->problem);
 	return false;
@@ -406,16 +465,16 @@ pid_t heap_parse_pid(const char *text)
 		       -1;
 }
 
-static bool has_page(pid_t pid)
+static bool has_page(pid_t pid, struct heap_patience *patience)
 {
 	struct heap heap;
-	enum heap_error error = heap_read(&heap, pid);
+	enum heap_error error = heap_read(&heap, pid, patience);
 
 	heap_free(&heap);
 	return error == HEAP_READ || error == HEAP_CUT || error == HEAP_VERSION;
 }
 
-pid_t *heap_find_all(size_t *count)
+pid_t *heap_find_all(size_t *count, struct heap_patience *patience)
 {
 	DIR *dir = opendir("/proc");
 	const struct dirent *entry;
@@ -426,7 +485,7 @@ pid_t *heap_find_all(size_t *count)
 	while (dir && (entry = readdir(dir))) {
 		pid_t pid = heap_parse_pid(entry->d_name);
 
-		if (pid < 0 || !has_page(pid))
+		if (pid < 0 || !has_page(pid, patience))
 			continue;
 		if (*count == room) {
 			pid_t *more;

@@ -4,7 +4,8 @@
 
 /*
  * What other processes publish with RDMALLOC_CONF=publish:true, see lib/pool/picture_layout.h. Nothing in
- * there is believed: counts and indices are checked, texts are ended.
+ * there is believed, for anybody can make such a page, change it at any time, and root may look at
+ * it: it is copied once, in the copy counts and indices are checked and texts are ended.
  */
 
 #include <stdbool.h>
@@ -37,8 +38,17 @@ struct heap {
 	char problem[256]; /* when there is an error: a line for people */
 };
 
-enum heap_error heap_read(struct heap *heap, pid_t pid);
-/* As above; a line on stderr says what is wrong. False: there is nothing to be freed. */
+/*
+ * How long to wait, in all, for pages that are half written: whoever reads many of them, which
+ * may be as many as somebody likes, has one patience for them.
+ */
+struct heap_patience {
+	long left_ns;
+};
+void heap_be_patient(struct heap_patience *patience);
+
+enum heap_error heap_read(struct heap *heap, pid_t pid, struct heap_patience *patience);
+/* As above, with a patience of its own; a line on stderr says what is wrong. False: there is nothing to be freed. */
 bool heap_read_or_say(struct heap *heap, pid_t pid);
 void heap_free(struct heap *heap);
 
@@ -46,6 +56,6 @@ void heap_free(struct heap *heap);
 pid_t heap_parse_pid(const char *text);
 
 /* Processes that may be looked at and publish something. An array to be freed; *count of them. */
-pid_t *heap_find_all(size_t *count);
+pid_t *heap_find_all(size_t *count, struct heap_patience *patience);
 
 #endif

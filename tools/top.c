@@ -115,12 +115,13 @@ static pid_t *same_again(const struct view *view, size_t *count)
 	return pids;
 }
 
-static void look_at(struct watched *watched, pid_t pid, struct view *view)
+static void look_at(struct watched *watched, pid_t pid, struct view *view,
+		    struct heap_patience *patience)
 {
 	struct watched last = take_last(view, pid);
 	const struct rdm_picture_header *header;
 
-	watched->status = heap_read(&watched->now, pid);
+	watched->status = heap_read(&watched->now, pid, patience);
 	header = watched->now.header;
 	/* The same picture once more says nothing of rates. */
 	if (header && last.now.header && header->time_ns == last.now.header->time_ns) {
@@ -137,7 +138,11 @@ static void refresh_view(struct view *view)
 	bool search = !view->given && view->rounds++ % SEARCH_EVERY == 0;
 	struct watched *fresh;
 	size_t count, kept = 0;
-	pid_t *pids = search ? heap_find_all(&count) : same_again(view, &count);
+	struct heap_patience patience;
+	pid_t *pids;
+
+	heap_be_patient(&patience);
+	pids = search ? heap_find_all(&count, &patience) : same_again(view, &count);
 
 	if (view->given) {
 		free(pids);
@@ -146,7 +151,7 @@ static void refresh_view(struct view *view)
 	}
 	fresh = calloc(count + 1, sizeof(*fresh));
 	for (size_t i = 0; fresh && i < count; i++) {
-		look_at(&fresh[kept], pids[i], view);
+		look_at(&fresh[kept], pids[i], view, &patience);
 		/* Of those that nobody asked for, who has gone has gone. */
 		if (view->given || fresh[kept].status == HEAP_READ ||
 		    fresh[kept].status == HEAP_CUT || fresh[kept].status == HEAP_VERSION)

@@ -141,9 +141,8 @@ struct rdm_pool *rdm_pool_new(void)
 	struct rdm_pool *pool = rdm_meta_alloc(sizeof(*pool));
 
 	if (!pool)
-		rdm_log(RDM_LOG_ERROR,
-			"rdm_pool_create: no memory for the pool's own record: see RLIMIT_AS (ulimit -v) "
-			"and the cgroup's memory.max");
+		rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
+			  "rdm_pool_create: no memory for the pool's own record");
 	return pool;
 }
 

@@ -10,12 +10,20 @@
 #include "heap/arena.h"
 #include "heap/trade.h"
 #include "memory/keys.h"
+#include "memory/meta.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
 #include "pool/growth.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
 #include "rdmalloc.h"
+
+/* As the program calls it: under the preload it knows no others. */
+#ifdef RDM_PRELOAD
+#define CALLED(name) #name
+#else
+#define CALLED(name) "rdm_" #name
+#endif
 
 static void *fail(int error)
 {
@@ -59,10 +67,8 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 			return block;
 		}
 		if (!want.size) {
-			rdm_log(RDM_LOG_ERROR,
-				"pool %s: no memory for jemalloc's own records: see RLIMIT_AS "
-				"(ulimit -v) and the cgroup's memory.max",
-				pool->name);
+			rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
+				  "pool %s: no memory for jemalloc's own records", pool->name);
 			return fail(ENOMEM);
 		}
 		if (rdm_pool_grow(pool, &want, generation, attempt, caller))
@@ -119,7 +125,7 @@ __attribute__((always_inline)) static inline void *allocate_quickly(struct rdm_p
 
 void *rdm_malloc(rdm_pool *pool, size_t size)
 {
-	return allocate_quickly(pool, size, "rdm_malloc");
+	return allocate_quickly(pool, size, CALLED(malloc));
 }
 
 void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
@@ -130,7 +136,7 @@ void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 	/* Saturated, it is refused like any size that is too large. */
 	if (__builtin_mul_overflow(count, size, &bytes))
 		bytes = SIZE_MAX;
-	block = allocate_quickly(pool, bytes, "rdm_calloc");
+	block = allocate_quickly(pool, bytes, CALLED(calloc));
 	if (block)
 		memset(block, 0, bytes);
 	return block;
@@ -139,12 +145,12 @@ void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 void *rdm_aligned_alloc(rdm_pool *pool, size_t alignment, size_t size)
 {
 	if (!alignment || alignment & (alignment - 1)) {
-		rdm_log(RDM_LOG_ERROR, "rdm_aligned_alloc: alignment %zu is not a power of two",
-			alignment);
+		rdm_log(RDM_LOG_ERROR,
+			CALLED(aligned_alloc) ": alignment %zu is not a power of two", alignment);
 		return fail(EINVAL);
 	}
 	return allocate_checked(pool, size, alignment < RDM_UNIT ? RDM_UNIT : alignment,
-				"rdm_aligned_alloc");
+				CALLED(aligned_alloc));
 }
 
 /* Finds the block around p for the line that explains a bad pointer. */
@@ -211,7 +217,7 @@ __attribute__((noinline)) static void free_slowly(void *ptr)
 	if (!ptr)
 		return;
 	if (!state)
-		die_of("rdm_free", ptr);
+		die_of(CALLED(free), ptr);
 	rdm_state_set(ptr, 0);
 	if (state & RDM_STATE_DIRECT)
 		rdm_arena_free(ptr, state);
@@ -243,10 +249,10 @@ __attribute__((noinline, cold)) static void free_other(void *ptr, size_t size)
 	unsigned state = slab ? rdm_state_peek(ptr) : 0;
 
 	if (!state)
-		die_of("rdm_free_sized", ptr);
+		die_of(CALLED(free_sized), ptr);
 	if (class != (state & ~(unsigned)RDM_STATE_DIRECT))
-		rdm_die("rdm_free_sized(%p, %zu): the block has %zu bytes, one of that size has "
-			"%zu",
+		rdm_die(CALLED(free_sized) "(%p, %zu): the block has %zu bytes, one of that size has "
+					   "%zu",
 			ptr, size, rdm_state_block_size(state), rdm_class_size(class));
 	rdm_free(ptr);
 }
@@ -274,7 +280,7 @@ static bool move_pages(const struct rdm_slab_ops *ops, void *to, void *from, siz
 
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
 {
-	void *block = allocate(pool, size, RDM_UNIT, "rdm_realloc");
+	void *block = allocate(pool, size, RDM_UNIT, CALLED(realloc));
 
 	rdm_assert(old);
 	if (!block)
@@ -316,20 +322,20 @@ void *rdm_realloc(rdm_pool *pool, void *ptr, size_t size)
 	unsigned state;
 
 	if (!ptr)
-		return allocate_checked(pool, size, RDM_UNIT, "rdm_realloc");
+		return allocate_checked(pool, size, RDM_UNIT, CALLED(realloc));
 	slab = rdm_slab_of(ptr);
 	state = slab ? rdm_state_peek(ptr) : 0;
 	if (!state)
-		die_of("rdm_realloc", ptr);
+		die_of(CALLED(realloc), ptr);
 	if (pool && slab->set->pool != pool) {
-		rdm_log(RDM_LOG_ERROR, "rdm_realloc: %p belongs to pool %s, not to %s", ptr,
+		rdm_log(RDM_LOG_ERROR, CALLED(realloc) ": %p belongs to pool %s, not to %s", ptr,
 			slab->set->pool->name,
-			rdm_pool_check(pool, "rdm_realloc") ? pool->name : "any");
+			rdm_pool_check(pool, CALLED(realloc)) ? pool->name : "any");
 		return fail(EINVAL);
 	}
 	pool = slab->set->pool;
 	if (!class)
-		return allocate_checked(pool, size, RDM_UNIT, "rdm_realloc");
+		return allocate_checked(pool, size, RDM_UNIT, CALLED(realloc));
 	if (class == (state & ~(unsigned)RDM_STATE_DIRECT))
 		return ptr;
 	if (!atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed) &&

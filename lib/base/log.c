@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/contract.h"
@@ -18,6 +19,11 @@ void rdm_log_set_level(enum rdm_log_level level)
 {
 	rdm_assert(level <= RDM_LOG_INFO);
 	threshold = level;
+}
+
+bool rdm_log_is_on(enum rdm_log_level level)
+{
+	return level <= threshold;
 }
 
 static void emit(const char *format, va_list args)
@@ -35,8 +41,8 @@ static void emit(const char *format, va_list args)
 		used += (size_t)wanted < sizeof(line) - used - 1 ? (size_t)wanted :
 								   sizeof(line) - used - 2;
 	line[used++] = '\n';
-	/* There is nobody to tell when stderr is closed. */
-	(void)!write(STDERR_FILENO, line, used);
+	/* Not by libc's write(), which is a cancellation point. There is nobody to tell when stderr is closed. */
+	(void)!syscall(SYS_write, STDERR_FILENO, line, used);
 	errno = saved;
 }
 
@@ -46,7 +52,7 @@ void rdm_log(enum rdm_log_level level, const char *format, ...)
 
 	rdm_assert(level > RDM_LOG_SILENT && level <= RDM_LOG_INFO);
 	rdm_assert(format);
-	if (level > threshold)
+	if (!rdm_log_is_on(level))
 		return;
 	va_start(args, format);
 	emit(format, args);

@@ -4,9 +4,12 @@
 
 /*
  * One line on stderr per event, by write(2): no stdio stream, no lock, no
- * allocation, so that it may be called from fork handlers and under any lock.
+ * allocation, no cancellation point, so that it may be called from fork handlers
+ * and under any lock.
  * errno survives. A line says what happened and what to do about it.
  */
+
+#include <stdbool.h>
 
 enum rdm_log_level {
 	RDM_LOG_SILENT,
@@ -16,6 +19,8 @@ enum rdm_log_level {
 };
 
 void rdm_log_set_level(enum rdm_log_level level);
+/* Whether a line of that level is said: where it takes work to find out what it says. */
+bool rdm_log_is_on(enum rdm_log_level level);
 
 __attribute__((format(printf, 2, 3))) void rdm_log(enum rdm_log_level level, const char *format,
 						   ...);

@@ -116,6 +116,10 @@ static void leave_registry(void *arg)
 	rdm_assert(thread && thread != &outsider);
 	rdm_tls.hot = &rdm_tls_no_cache;
 	self = &outsider;
+	/* It may have been cancelled, by the asynchronous type, between enter and leave. */
+	for (unsigned i = 0; i < thread->slots; i++)
+		if (thread->caches[i])
+			rdm_cache_leave(thread->caches[i]);
 	for (unsigned i = 0; i < thread->slots; i++) {
 		struct rdm_cache *cache = thread->caches[i];
 

@@ -8,6 +8,7 @@
 #include "heap/arena.h"
 #include "heap/caches.h"
 #include "heap/heap.h"
+#include "sync/cancel.h"
 
 /* What a class may have at first, if a block is not larger. */
 #define FIRST_BYTES ((size_t)16 << 10)
@@ -276,16 +277,13 @@ static void *reload(struct rdm_cache *cache, struct rdm_heap *heap, unsigned cla
 	return block;
 }
 
-void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
+static void *buy(struct rdm_heap *heap, unsigned class)
 {
 	struct rdm_cache *cache;
 	void *blocks[RDM_MAGAZINE_BLOCKS];
 	size_t wanted = 0, count, stocked;
 	void *block;
 
-	rdm_assert(class && class <= RDM_CLASS_MAX);
-	if (!rdm_cache_budget)
-		return NULL;
 	cache = cache_of(heap);
 	block = cache ? pop_or_ask(cache, heap, class, &wanted) : NULL;
 	if (!block && wanted > RDM_MAGAZINE_BLOCKS / 2)
@@ -302,6 +300,20 @@ void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
 	if (stocked < count - 1)
 		put_in_depot(heap, class, blocks + 1 + stocked, count - 1 - stocked);
 	return blocks[0];
+}
+
+/* What is in the midst of changing hands belongs to nobody who would clean up. */
+void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
+{
+	void *block;
+
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	if (!rdm_cache_budget)
+		return NULL;
+	rdm_cancel_off();
+	block = buy(heap, class);
+	rdm_cancel_on();
+	return block;
 }
 
 /* Makes room for one more block on a full stack, or leaves it without a magazine. */
@@ -344,14 +356,12 @@ static enum push push(struct rdm_cache *cache, struct rdm_heap *heap, unsigned c
 	return outcome;
 }
 
-void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
+static void sell(struct rdm_heap *heap, unsigned class, void *block)
 {
 	size_t first = 0;
 	struct rdm_cache *cache;
 	enum push outcome = LOCKED;
 
-	rdm_assert(class && class <= RDM_CLASS_MAX);
-	rdm_assert(block);
 	if (!rdm_cache_budget || rdm_class_size(class) > heap->kept_max) {
 		rdm_arena_free_many(&heap->arena, class, &block, 1);
 		return;
@@ -365,4 +375,13 @@ void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
 		outcome = push(cache, heap, class, block, &first);
 	if (outcome != PUSHED)
 		put_in_depot(heap, class, &block, 1);
+}
+
+void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
+{
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(block);
+	rdm_cancel_off();
+	sell(heap, class, block);
+	rdm_cancel_on();
 }

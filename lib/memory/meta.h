@@ -8,8 +8,11 @@
  * may be held.
  */
 
+#include <errno.h>
 #include <stddef.h>
 #include <sys/types.h>
+
+#include "base/blame.h"
 
 /* The long maps that jemalloc has made of its own accord, as far as there is room: how many. */
 struct rdm_meta_range {
@@ -20,6 +23,12 @@ size_t rdm_meta_maps(struct rdm_meta_range out[], size_t count);
 
 /* As mmap(), for jemalloc; no lock. */
 void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd, off_t offset);
+
+/* What to say where there is none: jemalloc maps 2 MiB and more at a time. */
+static const struct rdm_failure rdm_meta_failure
+	__attribute__((unused)) = { ENOMEM,
+				    RDM_WANT_ADDRESSES | RDM_WANT_MEMORY | RDM_WANT_MAPPINGS,
+				    (size_t)2 << 20, "see the cgroup's memory.max" };
 
 /* Zeros. NULL: there is no memory. */
 void *rdm_meta_alloc(size_t size);

@@ -18,6 +18,7 @@
 #endif
 
 #include "base/ablate.h"
+#include "base/blame.h"
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "memory/reserve.h"
@@ -37,6 +38,7 @@
 #endif
 #define HUGETLB_2M (21 << MAP_HUGE_SHIFT)
 #define HUGETLB_1G (30 << MAP_HUGE_SHIFT)
+#define HUGETLB_COUNT(kilobytes) "/sys/kernel/mm/hugepages/hugepages-" kilobytes "kB/nr_hugepages"
 
 static size_t base_page(void)
 {
@@ -104,14 +106,17 @@ int rdm_prepare_check(const struct rdm_memory_kind *kind)
 
 static int map_anon(void *addr, size_t length, enum rdm_log_level level)
 {
+	int error;
+
 	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	if (!mprotect(addr, length, PROT_READ | PROT_WRITE))
 		return 0;
-	rdm_log(level,
-		"no memory for a slab of %zu MiB (%s): see vm.overcommit_memory and vm.max_map_count",
-		length >> 20, strerror(errno));
-	return errno;
+	error = errno;
+	rdm_blame(level,
+		  &(struct rdm_failure){ error, RDM_WANT_MEMORY | RDM_WANT_MAPPINGS, length, NULL },
+		  "no memory for a slab of %zu MiB", length >> 20);
+	return error;
 }
 
 /* A MAP_FIXED that failed may have unmapped what was there: 0, or EADDRINUSE. */
@@ -139,10 +144,12 @@ static int map_hugetlb(void *addr, size_t length, const struct rdm_memory_kind *
 	if (memory == MAP_FAILED) {
 		int error = errno;
 
-		rdm_log(level,
-			"no hugetlb pages for a slab of %zu MiB (%s): raise "
-			"/sys/kernel/mm/hugepages/hugepages-%skB/nr_hugepages",
-			length >> 20, strerror(error), huge ? "1048576" : "2048");
+		rdm_blame(level,
+			  &(struct rdm_failure){ error, RDM_WANT_ADDRESSES | RDM_WANT_MAPPINGS,
+						 length,
+						 huge ? "raise " HUGETLB_COUNT("1048576") :
+							"raise " HUGETLB_COUNT("2048") },
+			  "no hugetlb pages for a slab of %zu MiB", length >> 20);
 		return error;
 	}
 	if (rdm_kernel_move(memory, addr, length, 0))
@@ -175,8 +182,8 @@ static int map_shared(void *addr, size_t length, enum rdm_log_level level)
 	    mmap(addr, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
 		    MAP_FAILED) {
 		error = errno;
-		rdm_log(level, "no shared memory for a slab of %zu MiB: %s", length >> 20,
-			strerror(error));
+		rdm_blame(level, &(struct rdm_failure){ error, RDM_WANT_MAPPINGS, length, NULL },
+			  "no shared memory for a slab of %zu MiB", length >> 20);
 	}
 	if (fd >= 0)
 		close(fd);

@@ -2,11 +2,11 @@
 #include "memory/rail.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
+#include "base/blame.h"
 #include "base/contract.h"
 #include "base/log.h"
 #include "memory/reserve.h"
@@ -15,20 +15,25 @@
 static void explain(const struct rdm_rail *rail, size_t length, int error)
 {
 	bool limited = error == ENOMEM || error == EPERM || error == EAGAIN || error == ENOSPC;
-	struct rlimit limit = { .rlim_cur = RLIM_INFINITY };
-	char memlock[96] = "";
+	const struct rdm_failure failure = { error, RDM_WANT_PINS, length, NULL };
+	struct rdm_blame_text memlock;
 
 	rdm_assert(error > 0);
 	rdm_assert(rail->registrar.name);
-	getrlimit(RLIMIT_MEMLOCK, &limit);
-	if ((error == ENOMEM || error == EPERM) && limit.rlim_cur != RLIM_INFINITY)
-		snprintf(
-			memlock, sizeof(memlock),
-			"; RLIMIT_MEMLOCK is %llu KiB for all that is pinned: raise it with `ulimit -l`",
-			(unsigned long long)limit.rlim_cur >> 10);
+	rdm_blame_find(&failure, &memlock);
 	rdm_log(RDM_LOG_ERROR, "%s: cannot register a slab of %zu MiB (%s)%s%s",
-		rail->registrar.name, length >> 20, strerror(error), memlock,
+		rail->registrar.name, length >> 20, strerror(error), memlock.at,
 		limited ? rail->hint : "");
+}
+
+/* Nobody could go on: slabs are half made, and the lock is held for a thread that is gone. */
+static void die_of_leaving(void *arg)
+{
+	const struct rdm_rail *rail = arg;
+
+	rdm_die("%s: a callback of this registrar has ended its thread: it must return, see "
+		"rdm_pool_add_rail(3)",
+		rail->registrar.name);
 }
 
 int rdm_rail_register(const struct rdm_rail *rail, void *addr, size_t length, struct rdm_mr *mr)
@@ -41,7 +46,9 @@ int rdm_rail_register(const struct rdm_rail *rail, void *addr, size_t length, st
 	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	*mr = (struct rdm_mr){ 0 };
+	pthread_cleanup_push(die_of_leaving, (void *)rail);
 	error = rail->registrar.reg(rail->context, addr, length, mr);
+	pthread_cleanup_pop(0);
 	/* A callback that returns -1 would be taken for an errno value. */
 	if (error < 0)
 		error = EIO;
@@ -53,11 +60,14 @@ int rdm_rail_register(const struct rdm_rail *rail, void *addr, size_t length, st
 int rdm_rail_deregister(const struct rdm_rail *rail, void *addr, size_t length,
 			const struct rdm_mr *mr)
 {
-	int error = rail->registrar.dereg(rail->context, mr);
+	int error;
 
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(rail->used && rail->registrar.dereg);
 	rdm_assert(mr);
+	pthread_cleanup_push(die_of_leaving, (void *)rail);
+	error = rail->registrar.dereg(rail->context, mr);
+	pthread_cleanup_pop(0);
 	if (error < 0)
 		error = EIO;
 	if (error)

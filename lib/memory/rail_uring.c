@@ -111,7 +111,8 @@ int rdm_rail_open_uring(struct rdm_rail *rail, struct io_uring *ring, unsigned s
 	slots = slots ? slots : DEFAULT_SLOTS;
 	uring = rdm_meta_alloc(sizeof(*uring) + ((size_t)slots + 63) / 64 * sizeof(long));
 	if (!uring) {
-		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_uring: no memory for the rail's own record");
+		rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
+			  "rdm_pool_add_uring: no memory for the rail's own record");
 		return ENOMEM;
 	}
 	uring->ring = ring;

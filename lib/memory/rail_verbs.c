@@ -108,7 +108,8 @@ int rdm_rail_open_verbs(struct rdm_rail *rail, struct ibv_pd *pd, int access)
 	}
 	verbs = rdm_meta_alloc(sizeof(*verbs));
 	if (!verbs) {
-		rdm_log(RDM_LOG_ERROR, "rdm_pool_add_verbs: no memory for the rail's own record");
+		rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
+			  "rdm_pool_add_verbs: no memory for the rail's own record");
 		return ENOMEM;
 	}
 	protect_driver_queues();

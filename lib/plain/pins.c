@@ -8,6 +8,7 @@
 
 #include "base/ablate.h"
 #include "base/clock.h"
+#include "base/blame.h"
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
@@ -248,10 +249,10 @@ static int hold_range(char *addr, size_t length)
 	}
 	rdm_lock_release(&lock);
 	if (error)
-		rdm_log(RDM_LOG_ERROR,
-			"cannot take %zu bytes at %p out of fork() to register them (%s): raise "
-			"vm.max_map_count",
-			length, (void *)addr, strerror(error));
+		rdm_blame(RDM_LOG_ERROR,
+			  &(struct rdm_failure){ error, RDM_WANT_MAPPINGS, length, NULL },
+			  "cannot take %zu bytes at %p out of fork() to register them", length,
+			  (void *)addr);
 	return error ? ENOMEM : 0;
 }
 

@@ -313,7 +313,7 @@ static int add_batch(struct rdm_pool *pool, size_t bytes)
 }
 
 /* One step, after which slabs of *done bytes are there. */
-static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
+static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done, const char *caller)
 {
 	int error;
 
@@ -322,9 +322,9 @@ static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
 		return refuse_inherited(pool);
 	if (bytes > rdm_reserve_capacity()) {
 		rdm_log(RDM_LOG_ERROR,
-			"rdm_pool_reserve: %zu MiB is more than the reserve of %zu MiB: set "
+			"%s: %zu MiB is more than the reserve of %zu MiB: set "
 			"RDMALLOC_CONF=reserve:SIZE",
-			bytes >> 20, rdm_reserve_capacity() >> 20);
+			caller, bytes >> 20, rdm_reserve_capacity() >> 20);
 		return ENOMEM;
 	}
 	if (pool->limit && bytes > pool->limit)
@@ -334,17 +334,17 @@ static int reserve(struct rdm_pool *pool, size_t bytes, size_t *done)
 	return error;
 }
 
-int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
-			      int (*progress)(void *context, size_t done, size_t total),
-			      void *context)
+static int reserve_in_steps(rdm_pool *pool, size_t bytes,
+			    int (*progress)(void *context, size_t done, size_t total),
+			    void *context, const char *caller)
 {
 	size_t done = 0;
 
-	if (!rdm_pool_check(pool, "rdm_pool_reserve"))
+	if (!rdm_pool_check(pool, caller))
 		return -1;
 	do {
-		if (!rdm_quiesce_enter("rdm_pool_reserve") ||
-		    rdm_quiesce_leave(reserve(pool, bytes, &done)))
+		if (!rdm_quiesce_enter(caller) ||
+		    rdm_quiesce_leave(reserve(pool, bytes, &done, caller)))
 			return -1;
 		if (progress && progress(context, done < bytes ? done : bytes, bytes) &&
 		    done < bytes) {
@@ -355,9 +355,16 @@ int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
 	return 0;
 }
 
+int rdm_pool_reserve_progress(rdm_pool *pool, size_t bytes,
+			      int (*progress)(void *context, size_t done, size_t total),
+			      void *context)
+{
+	return reserve_in_steps(pool, bytes, progress, context, "rdm_pool_reserve_progress");
+}
+
 int rdm_pool_reserve(rdm_pool *pool, size_t bytes)
 {
-	return rdm_pool_reserve_progress(pool, bytes, NULL, NULL);
+	return reserve_in_steps(pool, bytes, NULL, NULL, "rdm_pool_reserve");
 }
 
 int rdm_pool_trim(rdm_pool *pool, size_t keep)

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "pool/picture.h"
 #include "rdmalloc.h"
+#include "sync/cancel.h"
 #include "sync/quiesce.h"
 #include "sync/workers.h"
 
@@ -260,6 +261,7 @@ static void *run(void *arg)
 
 	(void)arg;
 	pthread_setname_np(pthread_self(), RDM_PICTURE_NAME);
+	rdm_cancel_off();
 	while (!error && !(error = publish(start))) {
 		uint64_t pause = picture->header.interval_ns;
 		struct timespec rest = { .tv_sec = (time_t)(pause / SECOND),

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/blame.h"
 #include "base/contract.h"
 #include "base/log.h"
 #include "memory/keys.h"
@@ -125,10 +126,11 @@ int rdm_slabs_attach(struct rdm_slab_set *set, int rail)
 	rdm_assert(rail >= 0 && rail < RDM_RAILS_MAX);
 	rdm_assert(set->rails[rail].used && !set->rails[rail].closing);
 	if (error) {
-		rdm_log(RDM_LOG_ERROR,
-			"no memory for the keys of one more rail (%s): raise vm.max_map_count, "
-			"or vm.overcommit_ratio",
-			strerror(error));
+		rdm_blame(RDM_LOG_ERROR,
+			  &(struct rdm_failure){
+				  error, RDM_WANT_ADDRESSES | RDM_WANT_MEMORY | RDM_WANT_MAPPINGS,
+				  RDM_GRANULE, NULL },
+			  "no memory for the keys of one more rail");
 		return error;
 	}
 	TAILQ_FOREACH (slab, &set->slabs, link) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/blame.h"
 #include "base/contract.h"
 #include "base/log.h"
 #include "memory/keys.h"
@@ -35,7 +36,11 @@ int rdm_slabs_open_reserve(bool inheritable)
 	if (!error)
 		error = rdm_keys_open(size);
 	if (error) {
-		rdm_log(RDM_LOG_ERROR, "no addresses for the tables beside the reserve");
+		rdm_blame(RDM_LOG_ERROR,
+			  &(struct rdm_failure){
+				  error, RDM_WANT_ADDRESSES | RDM_WANT_MEMORY | RDM_WANT_MAPPINGS,
+				  RDM_GRANULE, "set RDMALLOC_CONF=reserve:SIZE" },
+			  "no addresses for the tables beside the reserve");
 		rdm_keys_close();
 		rdm_state_close();
 		rdm_slab_map_close();
@@ -143,8 +148,9 @@ static int release(struct rdm_slab *slab)
 			rdm_meta_free(slab);
 			return 0;
 		}
-		rdm_log(RDM_LOG_ERROR, "cannot give back the slab %p: raise vm.max_map_count",
-			(void *)slab->base);
+		rdm_blame(RDM_LOG_ERROR,
+			  &(struct rdm_failure){ error, RDM_WANT_MAPPINGS, slab->length, NULL },
+			  "cannot give back the slab %p", (void *)slab->base);
 	}
 	slab->quarantined = true;
 	set->quarantined += slab->length;
@@ -165,8 +171,8 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	slab = rdm_meta_alloc_aligned(size, RDM_CACHE_LINE);
 
 	if (!slab) {
-		rdm_log(RDM_LOG_ERROR, "no memory for the record of a slab of %zu MiB",
-			length >> 20);
+		rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
+			  "no memory for the record of a slab of %zu MiB", length >> 20);
 		return NULL;
 	}
 	slab->set = set;
@@ -205,10 +211,11 @@ static void say_no_addresses(const struct rdm_slab_set *set, size_t bytes, int e
 			"the reserve of %zu MiB has no room for %zu MiB: set RDMALLOC_CONF=reserve:SIZE",
 			rdm_reserve_capacity() >> 20, bytes >> 20);
 	else
-		rdm_log(level,
-			"no addresses for a slab of %zu MiB (%s): raise RLIMIT_AS (ulimit -v), "
-			"RLIMIT_MEMLOCK (ulimit -l) after mlockall(MCL_FUTURE), or vm.max_map_count",
-			bytes >> 20, strerror(error));
+		rdm_blame(level,
+			  &(struct rdm_failure){
+				  error, RDM_WANT_ADDRESSES | RDM_WANT_MAPPINGS | RDM_WANT_PINS,
+				  bytes, NULL },
+			  "no addresses for a slab of %zu MiB", bytes >> 20);
 }
 
 /* Records and addresses. 0 or an errno value: then there is nothing to undo. */
@@ -245,8 +252,10 @@ static int map_batch(struct rdm_slab_set *set, struct batch *batch, bool last_tr
 	if (!error)
 		error = cover_tables(batch->base + batch->bytes, rdm_slabs_open_rails(set));
 	if (error) {
-		rdm_log(level, "no memory for the tables beside %zu MiB of slabs",
-			batch->bytes >> 20);
+		rdm_blame(level,
+			  &(struct rdm_failure){ error, RDM_WANT_MEMORY | RDM_WANT_MAPPINGS,
+						 batch->bytes / RDM_UNIT, NULL },
+			  "no memory for the tables beside %zu MiB of slabs", batch->bytes >> 20);
 		return error;
 	}
 	return set->ops->map(set, batch->base, batch->bytes, batch->slab[0]->length, level);
@@ -259,9 +268,11 @@ static void abandon_batch(struct batch *batch, int error)
 	/* Somebody else's memory is there now: leave it alone for ever. */
 	if (error == EADDRINUSE)
 		rdm_reserve_keep(batch->base, batch->bytes, true);
-	else if (rdm_reserve_release(batch->base, batch->bytes))
-		rdm_log(RDM_LOG_ERROR, "cannot give back %zu MiB at %p: raise vm.max_map_count",
-			batch->bytes >> 20, (void *)batch->base);
+	else if ((error = rdm_reserve_release(batch->base, batch->bytes)))
+		rdm_blame(RDM_LOG_ERROR,
+			  &(struct rdm_failure){ error, RDM_WANT_MAPPINGS, batch->bytes, NULL },
+			  "cannot give back %zu MiB at %p", batch->bytes >> 20,
+			  (void *)batch->base);
 	free_records(batch);
 }
 

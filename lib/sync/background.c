@@ -10,6 +10,7 @@
 
 #include "base/contract.h"
 #include "base/log.h"
+#include "sync/cancel.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 #include "sync/workers.h"
@@ -45,6 +46,8 @@ static void *run(void *arg)
 {
 	(void)arg;
 	pthread_setname_np(pthread_self(), "rdmalloc");
+	/* A registrar that runs here must not end it. */
+	rdm_cancel_off();
 	for (;;) {
 		if (sem_wait(&wake))
 			continue;

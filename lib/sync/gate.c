@@ -10,6 +10,7 @@
 
 #include "base/ablate.h"
 #include "base/contract.h"
+#include "sync/cancel.h"
 #include "sync/interrupted.h"
 #include "sync/lock.h"
 
@@ -81,6 +82,7 @@ void rdm_gate_enter(void)
 	rdm_assert(rdm_lock_has_none_from(RDM_RANK_GATE) || rdm_call_is_interrupted());
 	if (!own.stripe)
 		own.stripe = &gate.stripes[atomic_fetch_add(&gate.next, 1) % STRIPES];
+	rdm_cancel_off();
 	for (;;) {
 		/* Before it is so, and until it has ceased to be: a signal handler may fork in between. */
 		atomic_store_explicit(&own.inside, true, memory_order_relaxed);
@@ -104,6 +106,7 @@ void rdm_gate_leave(void)
 	}
 	give_way(own.stripe);
 	atomic_store_explicit(&own.inside, false, memory_order_relaxed);
+	rdm_cancel_on();
 }
 
 /* How many of those inside are the caller itself. */

@@ -17,6 +17,7 @@ bool rdm_lock_before_fork(struct rdm_lock *lock)
 #ifdef RDM_CHECKING
 	rdm_assert(rdm_lock_has_none_from(lock->rank + 1));
 #endif
+	rdm_cancel_off();
 	pthread_mutex_lock(&lock->mutex);
 #ifdef RDM_CHECKING
 	rdm_lock_note_taken(lock);

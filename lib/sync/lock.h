@@ -6,6 +6,7 @@
  * Mutexes with a rank. A thread takes a lock only of a higher rank than any that it has; the
  * checking build sees to that at each acquisition, and knows whose each lock is, so that
  * "under lock X" is an assertion. In other builds a lock is a mutex, and rank is in this table.
+ * Nobody who has one can be cancelled (cancel.h).
  *
  * Fork handlers take those that a child could inherit taken, all of a rank one after the other,
  * in the order of ranks, also where they have interrupted a call of ours: by
@@ -17,6 +18,7 @@
 #include <stdbool.h>
 
 #include "base/contract.h"
+#include "sync/cancel.h"
 
 /* From the outermost to the leaves. */
 enum rdm_rank {
@@ -108,6 +110,7 @@ static inline void rdm_lock_take(struct rdm_lock *lock)
 #ifdef RDM_CHECKING
 	rdm_lock_check_rank(lock->rank);
 #endif
+	rdm_cancel_off();
 	pthread_mutex_lock(&lock->mutex);
 #ifdef RDM_CHECKING
 	rdm_lock_note_taken(lock);
@@ -117,13 +120,15 @@ static inline void rdm_lock_take(struct rdm_lock *lock)
 /* Of any rank: who does not wait cannot wait for ever. */
 static inline bool rdm_lock_try(struct rdm_lock *lock)
 {
-	bool taken = !pthread_mutex_trylock(&lock->mutex);
-
+	rdm_cancel_off();
+	if (pthread_mutex_trylock(&lock->mutex)) {
+		rdm_cancel_on();
+		return false;
+	}
 #ifdef RDM_CHECKING
-	if (taken)
-		rdm_lock_note_taken(lock);
+	rdm_lock_note_taken(lock);
 #endif
-	return taken;
+	return true;
 }
 
 static inline void rdm_lock_release(struct rdm_lock *lock)
@@ -132,6 +137,7 @@ static inline void rdm_lock_release(struct rdm_lock *lock)
 	rdm_lock_note_released(lock);
 #endif
 	pthread_mutex_unlock(&lock->mutex);
+	rdm_cancel_on();
 }
 
 /* Lets it go while it waits. */

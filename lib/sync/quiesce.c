@@ -6,6 +6,7 @@
 #include "base/ablate.h"
 #include "base/contract.h"
 #include "base/log.h"
+#include "sync/cancel.h"
 #include "sync/interrupted.h"
 #include "sync/lock.h"
 
@@ -36,6 +37,8 @@ bool rdm_quiesce_enter(const char *caller)
 void rdm_quiesce_help(void)
 {
 	rdm_assert(!inside);
+	/* For good: a registrar must not end it. */
+	rdm_cancel_off();
 	inside = true;
 }
 

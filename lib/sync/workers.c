@@ -137,8 +137,6 @@ void rdm_workers_start(struct rdm_workers *workers, unsigned wanted, void (*work
 					 .node = rdm_workers_node() };
 	if (wanted > RDM_WORKERS_MAX)
 		wanted = RDM_WORKERS_MAX;
-	/* A caller that is cancelled while it waits would never leave. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &workers->cancel_state);
 	while (workers->count < wanted &&
 	       !create(&workers->thread[workers->count], NULL, run, workers))
 		workers->count++;
@@ -150,5 +148,4 @@ void rdm_workers_join(struct rdm_workers *workers)
 	rdm_assert(workers->count <= RDM_WORKERS_MAX);
 	for (unsigned i = 0; i < workers->count; i++)
 		pthread_join(workers->thread[i], NULL);
-	pthread_setcancelstate(workers->cancel_state, NULL);
 }

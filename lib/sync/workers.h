@@ -20,7 +20,6 @@ struct rdm_workers {
 	pthread_t thread[RDM_WORKERS_MAX];
 	unsigned count;
 	int node; /* -1: any */
-	int cancel_state;
 };
 
 /* A thread of its own, to which no signal is ever delivered, with a stack of so many bytes if
