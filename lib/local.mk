@@ -106,6 +106,7 @@ LIB_SOURCES = \
 	lib/base/kernel.h \
 	lib/base/log.c \
 	lib/base/log.h \
+	lib/base/sandbox.h \
 	lib/base/size_class.h \
 	lib/base/version.c
 
@@ -143,26 +144,34 @@ EXTRA_DIST += lib/api/librdmalloc.map lib/floors
 noinst_LTLIBRARIES += lib/libflavour-plain.la
 lib_libflavour_plain_la_SOURCES = $(LIB_SOURCES) $(PLAIN_SOURCES)
 lib_libflavour_plain_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
-lib_libflavour_plain_la_CFLAGS = $(LIB_CFLAGS)
+# Preloaded, it has its part of each thread from the start: no call finds it, which might
+# allocate, or come when the loader has given the thread's tables back.
+PRELOAD_CFLAGS = $(LIB_CFLAGS) -ftls-model=initial-exec \
+	-fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
+lib_libflavour_plain_la_CFLAGS = $(PRELOAD_CFLAGS)
 
 # For LD_PRELOAD: all of it in one, so that a program may link the library as well.
 noinst_LTLIBRARIES += lib/libflavour-preload.la
 lib_libflavour_preload_la_SOURCES = \
 	lib/preload/advice.c \
 	lib/preload/family.c \
+	lib/preload/family.h \
+	lib/preload/lookup.c lib/preload/lookup.h \
 	lib/preload/mlockall.c \
 	lib/preload/mpi.c \
+	lib/preload/names.c \
 	lib/preload/next.c lib/preload/next.h \
 	lib/preload/operators.c \
 	lib/preload/preload.h \
 	lib/preload/process.c \
 	lib/preload/report.c lib/preload/report.h \
+	lib/preload/sandbox.c \
 	lib/preload/without.h
 if HAVE_VERBS
 lib_libflavour_preload_la_SOURCES += lib/preload/reuse.c lib/preload/reuse.h lib/preload/ibverbs.c
 endif
 lib_libflavour_preload_la_CPPFLAGS = $(LIB_CPPFLAGS) -DRDM_PRELOAD
-lib_libflavour_preload_la_CFLAGS = $(LIB_CFLAGS)
+lib_libflavour_preload_la_CFLAGS = $(PRELOAD_CFLAGS)
 lib_libflavour_preload_la_LIBADD = lib/libflavour-plain.la
 
 lib_LTLIBRARIES += lib/librdmalloc-preload.la
@@ -174,7 +183,7 @@ lib_librdmalloc_preload_la_LDFLAGS = -module -avoid-version -shared $(RDM_LDFLAG
 	-Wl,--version-script=$(top_srcdir)/lib/preload/preload.map \
 	-Wl,--exclude-libs,libjemalloc_pic.a -Wl,$(JEMALLOC_ARCHIVE)
 EXTRA_lib_librdmalloc_preload_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)
-EXTRA_DIST += lib/preload/preload.map
+EXTRA_DIST += lib/preload/preload.map lib/preload/entries.list
 
 # With steps that can be dropped.
 check_LTLIBRARIES += lib/librdmalloc-preload-test.la

@@ -107,24 +107,14 @@ AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <jemalloc/jemalloc.h>
 	[AC_MSG_RESULT([no])
 	AC_MSG_ERROR([the jemalloc in $with_jemalloc was not built by
 scripts/build-jemalloc for this compiler: rdm_je_mallocx does not link, see config.log])])
-AC_MSG_CHECKING([whether it leaves fork() and mmap() to us])
-AC_LINK_IFELSE([AC_LANG_PROGRAM([[void *rdm_meta_map(void) { return 0; }
-	extern __thread char rdm_je_priv_je_tsd_tls@<:@@:>@;
-	void rdm_je_priv_je_tsd_prefork(void *);
-	void rdm_je_priv_je_tsd_postfork_parent(void *);
-	void rdm_je_priv_je_tsd_postfork_child(void *);]],
-	[[rdm_je_priv_je_tsd_prefork(rdm_je_priv_je_tsd_tls);
-	rdm_je_priv_je_tsd_postfork_parent(rdm_je_priv_je_tsd_tls);
-	rdm_je_priv_je_tsd_postfork_child(rdm_je_priv_je_tsd_tls);]])],
-	[rdm_no_handlers=yes], [rdm_no_handlers=no])
-AS_IF([$NM "$JEMALLOC_ARCHIVE" 2>/dev/null | grep -q ' U pthread_atfork'],
-	[rdm_no_handlers=no])
-AS_IF([$NM "$JEMALLOC_ARCHIVE" 2>/dev/null | grep -q ' U rdm_meta_map'], [],
-	[rdm_no_handlers=no])
-AC_MSG_RESULT([$rdm_no_handlers])
-AS_IF([test $rdm_no_handlers = no], [AC_MSG_ERROR([the jemalloc in $with_jemalloc was not built by
-this version of scripts/build-jemalloc: it has fork handlers of its own, its
-list of threads is out of reach, or it maps memory itself. Build it again.])])
+AC_MSG_CHECKING([whether it leaves fork() and mmap() to us, and files alone])
+AS_IF([$NM "$JEMALLOC_ARCHIVE" 2>/dev/null | grep -q ' U rdm_meta_map'],
+	[rdm_is_edited=yes], [rdm_is_edited=no])
+AS_IF([$NM "$JEMALLOC_ARCHIVE" 2>/dev/null | grep -qE ' U (pthread_atfork|readlink|sched_getaffinity)$'],
+	[rdm_is_edited=no])
+AC_MSG_RESULT([$rdm_is_edited])
+AS_IF([test $rdm_is_edited = no], [AC_MSG_ERROR([the jemalloc in $with_jemalloc was not built by
+this version of scripts/build-jemalloc. Build it again.])])
 AC_MSG_CHECKING([whether it is jemalloc 5.3 or newer])
 AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[#include <jemalloc/jemalloc.h>]],
 	[[typedef char new_enough[

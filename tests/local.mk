@@ -61,11 +61,15 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/faults/stranger \
 	tests/load/dlopen \
+	tests/preload/anywhere \
 	tests/preload/family \
+	tests/preload/depth \
 	tests/preload/forks \
 	tests/preload/limits \
+	tests/preload/names \
 	tests/preload/order \
 	tests/preload/registered \
+	tests/preload/sandbox \
 	tests/preload/signal \
 	tests/preload/stacks \
 	tests/preload/unseen \
@@ -183,6 +187,17 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Programs that start themselves again under the preload.
 preload_support = tests/preload/start.c tests/preload/start.h
+tests_preload_anywhere_SOURCES = tests/preload/anywhere.c $(preload_support)
+tests_preload_anywhere_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_depth_SOURCES = tests/preload/depth.c $(preload_support)
+tests_preload_depth_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_sandbox_SOURCES = tests/preload/sandbox.c $(preload_support)
+tests_preload_sandbox_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+check_LTLIBRARIES += tests/preload/plugin.la
+tests_preload_plugin_la_SOURCES = tests/preload/plugin.c
+tests_preload_plugin_la_LDFLAGS = -module -avoid-version -rpath /nowhere
+tests_preload_names_SOURCES = tests/preload/names.c $(preload_support)
+tests_preload_names_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
@@ -204,7 +219,7 @@ tests_preload_registered_SOURCES = tests/preload/registered.c $(preload_support)
 tests_preload_registered_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 
 # Compiles its program itself, with each MPI's compiler.
-dist_check_SCRIPTS += tests/preload/mpi tests/preload/mpi-programs
+dist_check_SCRIPTS += tests/preload/entries tests/preload/mpi tests/preload/mpi-programs
 EXTRA_DIST += tests/preload/mpi.bash tests/preload/programs.bash \
 	tests/preload/mpi_exchange.c tests/preload/numpy_mpi.py
 MOSTLYCLEANFILES += tests/preload/mpi_exchange.openmpi tests/preload/mpi_exchange.mpich

@@ -94,8 +94,8 @@ enum fit preload_fits(const char *program, const char *library)
 	char text[512];
 
 	if (resolve(&program, &its))
-		/* What cannot be read may be run all the same. */
-		return errno == EACCES ? FITS : refuse(program, strerror(errno));
+		/* What cannot be read may be run all the same, and what cannot be run says so. */
+		return errno == EACCES || errno == ELOOP ? FITS : refuse(program, strerror(errno));
 	if (program_read(library, &own) || !own.is_elf)
 		return refuse(library, "is no shared library: install rdmalloc again");
 	if (!its.is_elf)

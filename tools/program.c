@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,6 +39,9 @@ static bool has_interpreter(int fd, const unsigned char *head, unsigned class)
 	return false;
 }
 
+/* As long as those that are looked for. */
+#define NAME_BYTES ((size_t)16)
+
 /* Its runtime has a malloc of its own, and the program refers to that by name. */
 static const char *find_sanitizer(int fd)
 {
@@ -50,27 +52,61 @@ static const char *find_sanitizer(int fd)
 		{ "__tsan_init", "ThreadSanitizer" },
 		{ "__msan_init", "MemorySanitizer" },
 	};
-	const char *found = NULL;
+	static char text[1 << 16];
 	struct stat info;
-	char *text;
+	size_t kept = 0;
+	ssize_t got;
 
-	if (fstat(fd, &info) || !info.st_size)
+	/* No further than it was at first, and not mapped: somebody may write to it. */
+	if (fstat(fd, &info))
 		return NULL;
-	text = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (text == MAP_FAILED)
-		return NULL;
-	for (size_t i = 0; !found && i < sizeof(known) / sizeof(known[0]); i++)
-		if (memmem(text, (size_t)info.st_size, known[i].symbol,
-			   strlen(known[i].symbol) + 1))
-			found = known[i].name;
-	munmap(text, (size_t)info.st_size);
-	return found;
+	for (off_t at = 0; at < info.st_size; at += got) {
+		got = pread(fd, text + kept, sizeof(text) - kept, at);
+		if (got <= 0)
+			return NULL;
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			if (memmem(text, kept + (size_t)got, known[i].symbol,
+				   strlen(known[i].symbol) + 1))
+				return known[i].name;
+		kept += (size_t)got;
+		/* A name may be cut in two. */
+		if (kept > NAME_BYTES) {
+			memmove(text, text + kept - NAME_BYTES, NAME_BYTES);
+			kept = NAME_BYTES;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Only a file can be run, as execve(2) says it. What is none is not even opened: a pipe would
+ * wait for somebody who writes, and a device may do anything.
+ */
+static int open_file(const char *path)
+{
+	struct stat info;
+	int fd;
+
+	if (stat(path, &info))
+		return -1;
+	if (!S_ISREG(info.st_mode)) {
+		errno = EACCES;
+		return -1;
+	}
+	/* It may be another one by now. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd >= 0 && (fstat(fd, &info) || !S_ISREG(info.st_mode))) {
+		close(fd);
+		errno = EACCES;
+		return -1;
+	}
+	return fd;
 }
 
 int program_read(const char *path, struct program *elf)
 {
 	_Alignas(Elf64_Ehdr) unsigned char head[256] = { 0 };
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open_file(path);
 	ssize_t got;
 
 	*elf = (struct program){ .is_elf = false };

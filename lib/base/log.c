@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/contract.h"
+#include "base/sandbox.h"
 
 #define LINE_MAX_BYTES 512
 
@@ -24,6 +26,45 @@ void rdm_log_set_level(enum rdm_log_level level)
 bool rdm_log_is_on(enum rdm_log_level level)
 {
 	return level <= threshold;
+}
+
+/* What stderr was at the start. */
+static struct {
+	bool known, there;
+	dev_t device;
+	ino_t inode;
+} first;
+
+_Atomic bool rdm_sandbox_entered;
+
+__attribute__((constructor(101))) static void note_stderr(void)
+{
+	struct stat info;
+
+	if (first.known)
+		return;
+	first.there = !fstat(STDERR_FILENO, &info);
+	if (first.there) {
+		first.device = info.st_dev;
+		first.inode = info.st_ino;
+	}
+	first.known = true;
+}
+
+bool rdm_log_is_stderr(int fd)
+{
+	static _Atomic bool last = true;
+	struct stat info;
+	int saved = errno;
+
+	/* Somebody's constructor may be earlier. */
+	note_stderr();
+	if (rdm_sandbox_is_entered())
+		return first.there && (fd != STDERR_FILENO || last);
+	last = first.there && !fstat(fd, &info) && info.st_dev == first.device &&
+	       info.st_ino == first.inode;
+	errno = saved;
+	return last;
 }
 
 static void emit(const char *format, va_list args)
@@ -42,7 +83,8 @@ static void emit(const char *format, va_list args)
 								   sizeof(line) - used - 2;
 	line[used++] = '\n';
 	/* Not by libc's write(), which is a cancellation point. There is nobody to tell when stderr is closed. */
-	(void)!syscall(SYS_write, STDERR_FILENO, line, used);
+	if (rdm_log_is_stderr(STDERR_FILENO))
+		(void)!syscall(SYS_write, STDERR_FILENO, line, used);
 	errno = saved;
 }
 

@@ -2,6 +2,8 @@
 #ifndef RDM_LOG_H
 #define RDM_LOG_H
 
+#include <stdbool.h>
+
 /*
  * One line on stderr per event, by write(2): no stdio stream, no lock, no
  * allocation, no cancellation point, so that it may be called from fork handlers
@@ -24,6 +26,13 @@ bool rdm_log_is_on(enum rdm_log_level level);
 
 __attribute__((format(printf, 2, 3))) void rdm_log(enum rdm_log_level level, const char *format,
 						   ...);
+
+/*
+ * Whether that descriptor is what stderr was when the process started: programs close it, and
+ * what they open next has its number. Lines go nowhere else, so that none gets into a file of
+ * the program's. In a sandbox, where nobody may ask, as it was before.
+ */
+bool rdm_log_is_stderr(int fd);
 
 /* For bugs of the caller that would corrupt the heap: the line is never silenced. */
 __attribute__((format(printf, 1, 2), noreturn)) void rdm_die(const char *format, ...);

@@ -20,6 +20,9 @@
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
+/* So many at most are those of a thread that ends. */
+#define LATE_FREES 256
+
 /* The caches of a thread, by its heaps' slots. */
 struct rdm_thread {
 	struct rdm_cache **caches;
@@ -84,6 +87,11 @@ static void settle(struct rdm_cache *cache, struct rdm_heap *heap)
 	LIST_INSERT_HEAD(&heap->caches, cache, link);
 	atomic_store_explicit(&cache->heap, heap, memory_order_release);
 	rdm_lock_release(&registry);
+}
+
+bool rdm_caches_may_be_late(void)
+{
+	return !self && rdm_tls.frees++ < LATE_FREES;
 }
 
 struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)

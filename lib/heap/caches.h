@@ -17,6 +17,12 @@
 /* The calling thread's cache of a heap, hot from now on. NULL: it must do without. */
 struct rdm_cache *rdm_caches_of(struct rdm_heap *heap);
 
+/*
+ * For a thread that frees: whether it may be one that ends, whose destructors have run. What
+ * joins then never leaves. glibc frees a few blocks that late, and nothing allocates.
+ */
+bool rdm_caches_may_be_late(void);
+
 /* Once a process, before jemalloc starts: thread exit drains before jemalloc's own. */
 int rdm_caches_open(void);
 

@@ -19,6 +19,7 @@ struct rdm_thread;
 struct rdm_tls {
 	struct rdm_cache *hot; /* of the heap that the thread used last; never NULL */
 	struct rdm_thread *self;
+	unsigned frees; /* of a thread that has nothing else to do with us */
 };
 extern __thread struct rdm_tls rdm_tls __attribute__((visibility("hidden")));
 

@@ -366,7 +366,7 @@ static void sell(struct rdm_heap *heap, unsigned class, void *block)
 		rdm_arena_free_many(&heap->arena, class, &block, 1);
 		return;
 	}
-	cache = cache_of(heap);
+	cache = rdm_caches_may_be_late() ? NULL : cache_of(heap);
 	if (cache)
 		outcome = push(cache, heap, class, block, &first);
 	if (outcome == UNEQUIPPED && !first)

@@ -37,15 +37,20 @@ int rdm_state_open(size_t reserve)
 	rdm_state.fine = (uintptr_t)fine_table.base + SKEW - (rdm_reserve.base >> RDM_UNIT_SHIFT);
 	rdm_state.coarse =
 		(uintptr_t)coarse_table.base + SKEW - (rdm_reserve.base >> RDM_STATE_COARSE_SHIFT);
-	rdm_state.page_shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	return 0;
+}
+
+/* Pins have pages where there are no tables yet. */
+__attribute__((constructor(101))) static void know_the_page(void)
+{
+	rdm_state.page_shift = (unsigned)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 }
 
 void rdm_state_close(void)
 {
 	rdm_sidetable_unmap(&fine_table);
 	rdm_sidetable_unmap(&coarse_table);
-	rdm_state = (struct rdm_state){ 0 };
+	rdm_state.fine = rdm_state.coarse = 0;
 }
 
 int rdm_state_cover(const void *end)

@@ -11,14 +11,20 @@
 #include <unistd.h>
 
 #include "base/contract.h"
+#include "base/sandbox.h"
 #include "memory/state.h"
 
-#define AT_ONCE 512
+/* 512 bytes: whoever forks may have a small stack. */
+#define AT_ONCE 64
+/* Of a line in status that is looked for. */
+#define LINE_BYTES ((size_t)64)
 /* Of an entry in pagemap: present, swapped out. */
 #define THERE (UINT64_C(3) << 62)
 
 int rdm_present_open(void)
 {
+	if (rdm_sandbox_is_entered())
+		return -1;
 	return (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 }
 
@@ -101,15 +107,30 @@ int rdm_present_few(char *from, size_t length, struct rdm_present runs[RDM_PRESE
 size_t rdm_present_pinned(void)
 {
 	static const char name[] = "\nVmPin:";
-	char text[4096];
-	const char *line;
+	/* Not all at once, on whatever stack: the line may be anywhere, and cut in two. */
+	char text[512];
+	const char *line = NULL;
+	size_t kept = 0;
 	int saved = errno;
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : syscall(SYS_read, fd, text, sizeof(text) - 1);
+	int fd = rdm_sandbox_is_entered() ? -1 :
+					    (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status",
+							 O_RDONLY | O_CLOEXEC);
+	ssize_t got = 0;
 
+	while (!line && fd >= 0 &&
+	       (got = syscall(SYS_read, fd, text + kept, sizeof(text) - 1 - kept)) > 0) {
+		kept += (size_t)got;
+		text[kept] = '\0';
+		line = strstr(text, name);
+		if (line && strchr(line + 1, '\n'))
+			break;
+		line = NULL;
+		if (kept > LINE_BYTES) {
+			memmove(text, text + kept - LINE_BYTES, LINE_BYTES);
+			kept = LINE_BYTES;
+		}
+	}
 	rdm_present_close(fd);
 	errno = saved;
-	text[got > 0 ? got : 0] = '\0';
-	line = strstr(text, name);
 	return line ? strtoul(line + sizeof(name) - 1, NULL, 10) * 1024 >> rdm_state.page_shift : 0;
 }

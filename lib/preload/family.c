@@ -4,14 +4,12 @@
  * memory, where no two blocks share a page; the rest from the next malloc, and so
  * does what the pool cannot serve.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <unistd.h>
 
 #include "base/conf.h"
 #include "base/contract.h"
@@ -22,10 +20,13 @@
 #include "plain/pins.h"
 #include "plain/plain.h"
 #include "plain/stacks.h"
+#include "preload/family.h"
+#include "preload/lookup.h"
 #include "preload/next.h"
 #include "preload/preload.h"
 #include "preload/report.h"
 #include "rdmalloc.h"
+#include "sync/gate.h"
 #include "sync/interrupted.h"
 #include "sync/quiesce.h"
 
@@ -35,24 +36,25 @@
 static _Atomic size_t threshold = SIZE_MAX;
 static _Atomic(rdm_pool *) opened;
 
-/* What contains an address, or NULL. */
-static const void *object_of(const void *addr)
+/* Two mallocs that cannot do what each of them is there for: said before anything is lost. */
+static void say_who_else_is_there(void)
 {
-	Dl_info info;
+	const char *before = rdm_lookup_before("malloc");
 
-	return dladdr(addr, &info) ? info.dli_fbase : NULL;
-}
-
-/*
- * Whether a library with a malloc stands before this one. A program that takes malloc's
- * address may be where it is found, too.
- */
-static bool is_behind(void)
-{
-	const void *found = object_of(dlsym(RTLD_DEFAULT, "malloc"));
-
-	return found && found != object_of(&opened) &&
-	       found != object_of((const void *)getauxval(AT_ENTRY));
+	if (before && *before)
+		rdm_log(RDM_LOG_WARN,
+			"another malloc stands before rdmalloc in LD_PRELOAD: only what that one "
+			"leaves comes here, so put librdmalloc-preload.so first");
+	else if (before && !rdm_lookup_is_wanted("__libc_malloc"))
+		rdm_log(RDM_LOG_WARN,
+			"this program has a malloc of its own inside, which rdmalloc cannot take the "
+			"place of: link it without, or run it without rdmalloc");
+	if (rdm_lookup_next_at_start("tc_malloc") &&
+	    rdm_lookup_is_wanted("_ZN15MallocExtension8instanceEv"))
+		rdm_log(RDM_LOG_WARN,
+			"this program asks tcmalloc (MallocExtension), which does not know rdmalloc's "
+			"blocks: GetAllocatedSize() of one ends the process; link it without "
+			"tcmalloc, or run it without rdmalloc");
 }
 
 /* After the constructors that make fork handlers, before all ordinary ones. */
@@ -62,10 +64,7 @@ __attribute__((constructor(102))) static void start(void)
 
 	if (!conf->enabled)
 		return;
-	if (is_behind())
-		rdm_log(RDM_LOG_WARN,
-			"another malloc stands before rdmalloc in LD_PRELOAD: only what that one "
-			"leaves comes here, so put librdmalloc-preload.so first");
+	say_who_else_is_there();
 	rdm_report_open();
 	atomic_store(&threshold, conf->threshold);
 }
@@ -92,6 +91,11 @@ static rdm_pool *get_pool(void)
 	return pool ? pool : open_pool();
 }
 
+bool rdm_preload_is_enabled(void)
+{
+	return rdm_conf()->enabled;
+}
+
 bool rdm_preload_open(void)
 {
 	return get_pool() != NULL;
@@ -108,6 +112,22 @@ void rdm_preload_stand_back(bool back)
 static bool is_large(size_t size)
 {
 	return size >= atomic_load_explicit(&threshold, memory_order_relaxed);
+}
+
+bool rdm_preload_is_large(size_t size)
+{
+	return is_large(size);
+}
+
+static bool is_power_of_two(size_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+/* The program was told at its start. */
+static size_t page_size(void)
+{
+	return getauxval(AT_PAGESZ);
 }
 
 static bool is_ours(const void *ptr)
@@ -141,8 +161,9 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	rdm_pool *pool;
 	void *block;
 
-	/* libc's own, while the pool or a slab is made. */
-	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
+	/* libc's own, while the pool or a slab is made, or a thread's key inside jemalloc. */
+	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
+	    rdm_gate_is_inside())
 		return NULL;
 	rdm_assert(alignment && !(alignment & (alignment - 1)));
 	rdm_call_begins();
@@ -156,16 +177,21 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	return block;
 }
 
-__attribute__((noinline)) static void *malloc_large(size_t size)
+__attribute__((noinline)) static void *malloc_large(const struct rdm_next *next, size_t size)
 {
 	void *block = rdm_preload_alloc(1, size);
 
-	return block ? block : rdm_next.malloc(size);
+	return block ? block : next->malloc(size);
+}
+
+void *rdm_family_malloc(const struct rdm_next *next, size_t size)
+{
+	return UNLIKELY(is_large(size)) ? malloc_large(next, size) : next->malloc(size);
 }
 
 RDM_EXPORT void *malloc(size_t size)
 {
-	return UNLIKELY(is_large(size)) ? malloc_large(size) : rdm_next.malloc(size);
+	return UNLIKELY(is_large(size)) ? malloc_large(&rdm_next, size) : rdm_next.malloc(size);
 }
 
 __attribute__((noinline)) static void free_ours(void *ptr)
@@ -178,6 +204,14 @@ __attribute__((noinline)) static void free_ours(void *ptr)
 	rdm_call_begins();
 	rdm_free(ptr);
 	rdm_call_ends();
+}
+
+void rdm_family_free(const struct rdm_next *next, void *ptr)
+{
+	if (UNLIKELY(is_ours(ptr)))
+		free_ours(ptr);
+	else
+		next->free(ptr);
 }
 
 RDM_EXPORT void free(void *ptr)
@@ -195,38 +229,61 @@ static void *zeroed(void *block, size_t size)
 	return block;
 }
 
-RDM_EXPORT void *calloc(size_t nmemb, size_t size)
+void *rdm_preload_zeroed(size_t alignment, size_t size)
+{
+	void *block = rdm_preload_alloc(alignment, size);
+
+	return block ? zeroed(block, size) : NULL;
+}
+
+void *rdm_family_calloc(const struct rdm_next *next, size_t nmemb, size_t size)
 {
 	size_t bytes;
 	void *block;
 
 	if (__builtin_mul_overflow(nmemb, size, &bytes) || !is_large(bytes))
-		return rdm_next.calloc(nmemb, size);
-	block = rdm_preload_alloc(1, bytes);
-	return block ? zeroed(block, bytes) : rdm_next.calloc(nmemb, size);
+		return next->calloc(nmemb, size);
+	block = rdm_preload_zeroed(1, bytes);
+	return block ? block : next->calloc(nmemb, size);
 }
 
-static void *aligned(size_t alignment, size_t size)
+RDM_EXPORT void *calloc(size_t nmemb, size_t size)
 {
-	void *block = is_large(size) ? rdm_preload_alloc(alignment, size) : NULL;
+	return rdm_family_calloc(&rdm_next, nmemb, size);
+}
 
-	return block ? block : rdm_next.memalign(alignment, size);
+void *rdm_family_memalign(const struct rdm_next *next, size_t alignment, size_t size)
+{
+	void *block;
+
+	/* As glibc's: to the next power of two. */
+	while (!is_power_of_two(alignment) && alignment <= SIZE_MAX / 2)
+		alignment = alignment ? (alignment | (alignment - 1)) + 1 : 1;
+	block = is_large(size) ? rdm_preload_alloc(alignment, size) : NULL;
+	return block ? block : next->memalign(alignment, size);
+}
+
+size_t rdm_family_usable_size(const struct rdm_next *next, void *ptr)
+{
+	if (!ptr)
+		return 0;
+	return is_ours(ptr) ? rdm_usable_size(ptr) : next->malloc_usable_size(ptr);
 }
 
 /* From one malloc to the other. */
-static void *move(void *ptr, size_t old, size_t size)
+static void *move(const struct rdm_next *next, void *ptr, size_t old, size_t size)
 {
-	void *block = malloc(size);
+	void *block = rdm_family_malloc(next, size);
 
 	rdm_assert(ptr);
 	if (!block)
 		return NULL;
 	memcpy(block, ptr, old < size ? old : size);
-	free(ptr);
+	rdm_family_free(next, ptr);
 	return block;
 }
 
-static void *realloc_ours(void *ptr, size_t size)
+static void *realloc_ours(const struct rdm_next *next, void *ptr, size_t size)
 {
 	rdm_pool *pool = atomic_load_explicit(&opened, memory_order_acquire);
 	int saved = errno;
@@ -236,7 +293,7 @@ static void *realloc_ours(void *ptr, size_t size)
 	rdm_assert(ptr && size && pool);
 	if (!is_large(size) || size > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
 	    is_closed(pool))
-		return move(ptr, rdm_usable_size(ptr), size);
+		return move(next, ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
 	rdm_call_begins();
 	block = rdm_realloc(pool, ptr, size);
@@ -249,22 +306,27 @@ static void *realloc_ours(void *ptr, size_t size)
 		return block;
 	}
 	errno = saved;
-	return move(ptr, rdm_usable_size(ptr), size);
+	return move(next, ptr, rdm_usable_size(ptr), size);
+}
+
+void *rdm_family_realloc(const struct rdm_next *next, void *ptr, size_t size)
+{
+	if (!ptr)
+		return rdm_family_malloc(next, size);
+	if (is_ours(ptr)) {
+		if (size)
+			return realloc_ours(next, ptr, size);
+		free_ours(ptr);
+		return NULL;
+	}
+	if (!is_large(size))
+		return next->realloc(ptr, size);
+	return move(next, ptr, next->malloc_usable_size(ptr), size);
 }
 
 RDM_EXPORT void *realloc(void *ptr, size_t size)
 {
-	if (!ptr)
-		return malloc(size);
-	if (is_ours(ptr)) {
-		if (size)
-			return realloc_ours(ptr, size);
-		free_ours(ptr);
-		return NULL;
-	}
-	if (!is_large(size) && !rdm_next_is_early(ptr))
-		return rdm_next.realloc(ptr, size);
-	return move(ptr, rdm_next_usable_size(ptr), size);
+	return rdm_family_realloc(&rdm_next, ptr, size);
 }
 
 RDM_EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
@@ -275,29 +337,23 @@ RDM_EXPORT void *reallocarray(void *ptr, size_t nmemb, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return realloc(ptr, bytes);
+	return rdm_family_realloc(&rdm_next, ptr, bytes);
 }
 
 RDM_EXPORT size_t malloc_usable_size(void *ptr)
 {
-	if (!ptr)
-		return 0;
-	return is_ours(ptr) ? rdm_usable_size(ptr) : rdm_next_usable_size(ptr);
+	return rdm_family_usable_size(&rdm_next, ptr);
 }
 
-static bool is_power_of_two(size_t n)
-{
-	return n && !(n & (n - 1));
-}
-
-RDM_EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size)
+int rdm_family_posix_memalign(const struct rdm_next *next, void **memptr, size_t alignment,
+			      size_t size)
 {
 	int saved = errno;
 	void *block;
 
 	if (alignment % sizeof(void *) || !is_power_of_two(alignment))
 		return EINVAL;
-	block = aligned(alignment, size);
+	block = rdm_family_memalign(next, alignment, size);
 	errno = saved;
 	if (!block)
 		return ENOMEM;
@@ -305,31 +361,43 @@ RDM_EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size)
 	return 0;
 }
 
+RDM_EXPORT int posix_memalign(void **memptr, size_t alignment, size_t size)
+{
+	return rdm_family_posix_memalign(&rdm_next, memptr, alignment, size);
+}
+
 RDM_EXPORT void *memalign(size_t alignment, size_t size)
 {
-	/* As glibc's: to the next power of two. */
-	while (!is_power_of_two(alignment) && alignment <= SIZE_MAX / 2)
-		alignment = alignment ? (alignment | (alignment - 1)) + 1 : 1;
-	return aligned(alignment, size);
+	return rdm_family_memalign(&rdm_next, alignment, size);
 }
 
 RDM_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 {
-	return memalign(alignment, size);
+	return rdm_family_memalign(&rdm_next, alignment, size);
+}
+
+void *rdm_family_valloc(const struct rdm_next *next, size_t size)
+{
+	return rdm_family_memalign(next, page_size(), size);
 }
 
 RDM_EXPORT void *valloc(size_t size)
 {
-	return aligned((size_t)sysconf(_SC_PAGESIZE), size);
+	return rdm_family_valloc(&rdm_next, size);
 }
 
-RDM_EXPORT void *pvalloc(size_t size)
+void *rdm_family_pvalloc(const struct rdm_next *next, size_t size)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t page = page_size();
 
 	if (size > SIZE_MAX - page) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	return aligned(page, (size + page - 1) & ~(page - 1));
+	return rdm_family_memalign(next, page, (size + page - 1) & ~(page - 1));
+}
+
+RDM_EXPORT void *pvalloc(size_t size)
+{
+	return rdm_family_pvalloc(&rdm_next, size);
 }

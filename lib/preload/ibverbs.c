@@ -106,7 +106,7 @@ static int next_dereg(struct ibv_mr *mr)
 static bool is_bypassed(const struct wanted *w)
 {
 	/* A device follows pages that are on demand. */
-	return below || !w->length || w->access & IBV_ACCESS_ON_DEMAND || !rdm_preload_open();
+	return below || !w->length || w->access & IBV_ACCESS_ON_DEMAND || !rdm_preload_is_enabled();
 }
 
 static struct ibv_mr *reg_pinned(const struct wanted *w)
@@ -311,7 +311,7 @@ RDM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, voi
 
 	if (rdm_reuse_has(mr))
 		return rereg_alias(mr, flags, pd, addr, length, access);
-	if (!(flags & IBV_REREG_MR_CHANGE_TRANSLATION) || !length || !rdm_preload_open())
+	if (!(flags & IBV_REREG_MR_CHANGE_TRANSLATION) || !length || !rdm_preload_is_enabled())
 		return next_rereg(mr, flags, pd, addr, length, access);
 	after = rdm_pins_add(addr, length);
 	if (!after)
@@ -335,7 +335,7 @@ RDM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, voi
 /* Drivers do this with their queues, and libibverbs with what it registers. */
 RDM_EXPORT int ibv_dontfork_range(void *base, size_t size)
 {
-	if (!rdm_reserve_has(base) || !rdm_preload_open())
+	if (!rdm_reserve_has(base) || !rdm_preload_is_enabled())
 		return NEXT(ibv_dontfork_range, ENOSYS, base, size);
 	if (below || !size)
 		return 0;
@@ -344,7 +344,7 @@ RDM_EXPORT int ibv_dontfork_range(void *base, size_t size)
 
 RDM_EXPORT int ibv_dofork_range(void *base, size_t size)
 {
-	if (!rdm_reserve_has(base) || !rdm_preload_open())
+	if (!rdm_reserve_has(base) || !rdm_preload_is_enabled())
 		return NEXT(ibv_dofork_range, ENOSYS, base, size);
 	if (!below && size)
 		rdm_pins_drop_range(base, size);

@@ -4,7 +4,6 @@
  * from the pool at any size. Declared so that every MPI's ABI fits: an MPI_Info is an int in
  * one and a pointer in the other, and goes to the real function as it came.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +12,7 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "memory/reserve.h"
+#include "preload/lookup.h"
 #include "preload/preload.h"
 #include "rdmalloc.h"
 
@@ -21,7 +21,7 @@ int MPI_Free_mem(void *base);
 
 static void *find(const char *name)
 {
-	void *symbol = dlsym(RTLD_NEXT, name);
+	void *symbol = rdm_lookup_next(name);
 
 	if (!symbol)
 		rdm_die("%s: no MPI is loaded that has it", name);

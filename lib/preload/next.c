@@ -1,146 +1,71 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "preload/next.h"
 
-#include <dlfcn.h>
-#include <errno.h>
 #include <stdatomic.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/contract.h"
 #include "base/log.h"
+#include "preload/lookup.h"
 
-#define EARLY_BYTES ((size_t)64 << 10)
-#define EARLY_ALIGN ((size_t)16)
+/* In the order of the structure. */
+#define FUNCTIONS (sizeof(struct rdm_next) / sizeof(void (*)(void)))
+static const char *const names[FUNCTIONS] = { "malloc", "calloc",   "realloc",
+					      "free",   "memalign", "malloc_usable_size" };
 
-/* Before each block its size, so that realloc can copy it. */
-static _Alignas(EARLY_ALIGN) char early[EARLY_BYTES];
-static _Atomic size_t early_used;
-
-/* Of this thread: dlsym() is under way. */
-static __thread bool looking __attribute__((tls_model("initial-exec")));
-
-static void (*real_free)(void *ptr);
-static void checking_free(void *ptr);
-
-bool rdm_next_is_early(const void *ptr)
+/* Several threads may find the same at the same time. */
+static void set(struct rdm_next *next, size_t i, void *symbol)
 {
-	return (uintptr_t)ptr - (uintptr_t)early < EARLY_BYTES;
+	rdm_assert(i < FUNCTIONS);
+	__atomic_store_n((void **)(void *)next + i, symbol, __ATOMIC_RELEASE);
 }
 
-static void *early_alloc(size_t alignment, size_t size)
+static void find_all(void)
 {
-	size_t align = alignment > EARLY_ALIGN ? alignment : EARLY_ALIGN;
-	size_t bytes = size + 2 * align;
-	size_t at;
-	uintptr_t block;
+	for (size_t i = 0; i < FUNCTIONS; i++) {
+		void *symbol = rdm_lookup_next_at_start(names[i]);
 
-	rdm_assert(looking);
-	if (size > EARLY_BYTES || align > EARLY_BYTES)
-		bytes = EARLY_BYTES;
-	at = atomic_fetch_add(&early_used, (bytes + EARLY_ALIGN - 1) & ~(EARLY_ALIGN - 1));
-	if (at > EARLY_BYTES || bytes > EARLY_BYTES - at)
-		rdm_die("the next malloc cannot be found: dlsym() needs more memory than there is for it");
-	if (real_free)
-		rdm_next.free = checking_free;
-	block = ((uintptr_t)early + at + EARLY_ALIGN + align - 1) & ~(align - 1);
-	((size_t *)block)[-1] = size;
-	return (void *)block;
+		if (!symbol)
+			rdm_die("there is no next %s(): is this program linked statically?",
+				names[i]);
+		set(&rdm_next, i, symbol);
+	}
 }
-
-static size_t early_size(const void *ptr)
-{
-	return ((const size_t *)ptr)[-1];
-}
-
-static void *find(const char *name)
-{
-	void *symbol;
-
-	rdm_assert(name);
-	looking = true;
-	symbol = dlsym(RTLD_NEXT, name);
-	looking = false;
-	if (!symbol)
-		rdm_die("there is no next %s(): %s", name, "is this program linked statically?");
-	return symbol;
-}
-
-/* Makes a function pointer of what dlsym() says, as POSIX has it. */
-#define FIND(name)                                               \
-	do {                                                     \
-		void *symbol = find(#name);                      \
-                                                                 \
-		memcpy(&rdm_next.name, &symbol, sizeof(symbol)); \
-	} while (0)
 
 static void *first_malloc(size_t size)
 {
-	if (looking)
-		return early_alloc(EARLY_ALIGN, size);
-	FIND(malloc);
+	find_all();
 	return rdm_next.malloc(size);
 }
 
 static void *first_calloc(size_t count, size_t size)
 {
-	size_t bytes;
-
-	if (looking)
-		return __builtin_mul_overflow(count, size, &bytes) ?
-			       NULL :
-			       early_alloc(EARLY_ALIGN, bytes);
-	FIND(calloc);
+	find_all();
 	return rdm_next.calloc(count, size);
 }
 
 static void *first_realloc(void *ptr, size_t size)
 {
-	if (looking) {
-		void *block = early_alloc(EARLY_ALIGN, size);
-
-		if (ptr)
-			memcpy(block, ptr, early_size(ptr) < size ? early_size(ptr) : size);
-		return block;
-	}
-	FIND(realloc);
+	find_all();
 	return rdm_next.realloc(ptr, size);
-}
-
-/* Only while there are early blocks: free() is called too often to ask each time. */
-static void checking_free(void *ptr)
-{
-	if (!rdm_next_is_early(ptr))
-		real_free(ptr);
 }
 
 static void first_free(void *ptr)
 {
-	if (looking || rdm_next_is_early(ptr))
-		return;
-	FIND(free);
-	real_free = rdm_next.free;
-	if (atomic_load(&early_used))
-		rdm_next.free = checking_free;
+	find_all();
 	rdm_next.free(ptr);
 }
 
 static void *first_memalign(size_t alignment, size_t size)
 {
-	if (looking)
-		return early_alloc(alignment, size);
-	FIND(memalign);
+	find_all();
 	return rdm_next.memalign(alignment, size);
-}
-
-size_t rdm_next_usable_size(void *ptr)
-{
-	return rdm_next_is_early(ptr) ? early_size(ptr) : rdm_next.malloc_usable_size(ptr);
 }
 
 static size_t first_usable_size(void *ptr)
 {
-	FIND(malloc_usable_size);
+	find_all();
 	return rdm_next.malloc_usable_size(ptr);
 }
 
@@ -152,3 +77,49 @@ struct rdm_next rdm_next = {
 	.memalign = first_memalign,
 	.malloc_usable_size = first_usable_size,
 };
+
+/* A set of other names; known: 1 it is there, -1 it is not, 0 nobody has looked. */
+struct other {
+	const char *names[FUNCTIONS];
+	struct rdm_next next;
+	_Atomic int known;
+};
+
+static const struct rdm_next *find_other(struct other *other)
+{
+	void *symbols[FUNCTIONS];
+	bool all = true;
+
+	for (size_t i = 0; i < FUNCTIONS && all; i++)
+		all = (symbols[i] = rdm_lookup_next_at_start(other->names[i])) != NULL;
+	for (size_t i = 0; i < FUNCTIONS && all; i++)
+		set(&other->next, i, symbols[i]);
+	atomic_store_explicit(&other->known, all ? 1 : -1, memory_order_release);
+	return all ? &other->next : &rdm_next;
+}
+
+static const struct rdm_next *next_of(struct other *other)
+{
+	int known = atomic_load_explicit(&other->known, memory_order_acquire);
+
+	if (!known)
+		return find_other(other);
+	return known > 0 ? &other->next : &rdm_next;
+}
+
+const struct rdm_next *rdm_next_libc(void)
+{
+	static struct other libc = { .names = { "__libc_malloc", "__libc_calloc", "__libc_realloc",
+						"__libc_free", "__libc_memalign",
+						"malloc_usable_size" } };
+
+	return next_of(&libc);
+}
+
+const struct rdm_next *rdm_next_tcmalloc(void)
+{
+	static struct other tcmalloc = { .names = { "tc_malloc", "tc_calloc", "tc_realloc",
+						    "tc_free", "tc_memalign", "tc_malloc_size" } };
+
+	return next_of(&tcmalloc);
+}

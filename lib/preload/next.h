@@ -3,14 +3,13 @@
 #define RDM_PRELOAD_NEXT_H
 
 /*
- * The malloc that would be there without us: of the next library that has one.
- * dlsym() may itself allocate before it has an answer, so there is a small store
- * for that time, which gives nothing back.
+ * The malloc that would be there without us: of the next library that has one. A library
+ * has malloc's functions under other names, too; each set of names goes on to the next of that
+ * set, as it would without us.
  *
  * Any thread may call; no locks.
  */
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct rdm_next {
@@ -25,10 +24,8 @@ struct rdm_next {
 /* Always callable: what is not known yet is looked up by the call. */
 extern struct rdm_next rdm_next __attribute__((visibility("hidden")));
 
-/* Of any block of the next malloc's, and of an early one. */
-size_t rdm_next_usable_size(void *ptr);
-
-/* Whether the block is from the time before the next malloc was known. */
-bool rdm_next_is_early(const void *ptr);
+/* By glibc's reserved names, and by tcmalloc's; where there is no library that has them, rdm_next. */
+const struct rdm_next *rdm_next_libc(void);
+const struct rdm_next *rdm_next_tcmalloc(void);
 
 #endif

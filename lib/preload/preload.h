@@ -4,8 +4,9 @@
 
 /*
  * What the preload's files share. Each of them takes the place of others' functions:
- * family.c of the malloc family, operators.c of C++'s, ibverbs.c of libibverbs', advice.c of
- * madvise, mlockall.c of mlockall, process.c of what makes processes, mpi.c of MPI's allocation.
+ * family.c of the malloc family, names.c of its other names, operators.c of C++'s, ibverbs.c of
+ * libibverbs', advice.c of madvise, mlockall.c of mlockall, process.c of what makes processes,
+ * sandbox.c of what shuts them in, mpi.c of MPI's allocation. entries.list has each of their names.
  */
 
 #include <stdbool.h>
@@ -13,13 +14,27 @@
 
 #define RDM_EXPORT __attribute__((visibility("default")))
 
+/* A question, which makes nothing: false with RDMALLOC_CONF=enabled:false. */
+bool rdm_preload_is_enabled(void);
+
 /* Makes the pool, if it is not there. False: RDMALLOC_CONF=enabled:false, or there can be none. */
 bool rdm_preload_open(void);
 
 /* Whether a pool that is not there yet is not to be made: the next malloc has all blocks then. */
 void rdm_preload_stand_back(bool back);
 
+/* Whether a block of that size is to come from the pool. */
+bool rdm_preload_is_large(size_t size);
+
 /* A block of the pool, or NULL with errno as it was. Alignment is a power of two. */
 void *rdm_preload_alloc(size_t alignment, size_t size);
+
+/* The same, of zeros. */
+void *rdm_preload_zeroed(size_t alignment, size_t size);
+
+/* Of the system call that enters a sandbox (sandbox.c): whether it is that, and what goes with it. */
+bool rdm_preload_is_door(long number, unsigned long operation);
+void rdm_preload_before_door(void);
+void rdm_preload_behind_door(void);
 
 #endif

@@ -4,7 +4,6 @@
  * the child's memory is there when another library's handler looks at it; and what calls no
  * handlers gets the part of them that the child cannot do without.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -22,6 +21,7 @@
 #include "memory/reserve.h"
 #include "plain/bare_fork.h"
 #include "plain/pins.h"
+#include "preload/lookup.h"
 #include "preload/preload.h"
 
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
@@ -36,7 +36,7 @@ static struct {
 
 static void *find(const char *name)
 {
-	return dlsym(RTLD_NEXT, name);
+	return rdm_lookup_next(name);
 }
 
 __attribute__((constructor(101))) static void find_all(void)
@@ -178,7 +178,7 @@ static bool forks(long number, const long arg[6])
 /* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
 RDM_EXPORT long syscall(long number, ...)
 {
-	bool bare = false;
+	bool bare = false, door;
 	long arg[6], result;
 	va_list rest;
 
@@ -186,9 +186,14 @@ RDM_EXPORT long syscall(long number, ...)
 	for (unsigned i = 0; i < 6; i++)
 		arg[i] = va_arg(rest, long);
 	va_end(rest);
+	door = rdm_preload_is_door(number, (unsigned long)arg[0]);
+	if (door)
+		rdm_preload_before_door();
 	if (forks(number, arg))
 		bare = rdm_bare_fork_prefork(__builtin_frame_address(0));
 	result = enter_kernel(number, arg);
+	if (door && !result)
+		rdm_preload_behind_door();
 	if (bare)
 		rdm_bare_fork_postfork(result == 0);
 	if (result >= 0 || result < -4095)

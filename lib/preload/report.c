@@ -186,11 +186,16 @@ static void expand(struct text *path)
 
 static int open_output(void)
 {
-	struct text path = { .used = 0 };
+	/* Once, and whoever ends the process may have a small stack. */
+	static struct text path;
 	int fd;
 
-	if (!*rdm_conf()->report_file)
-		return kept_stderr >= 0 ? kept_stderr : STDERR_FILENO;
+	if (!*rdm_conf()->report_file) {
+		if (kept_stderr >= 0 && rdm_log_is_stderr(kept_stderr))
+			return kept_stderr;
+		/* Nobody is told in a file of the program's. */
+		return rdm_log_is_stderr(STDERR_FILENO) ? STDERR_FILENO : -1;
+	}
 	expand(&path);
 	fd = open(path.at, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (fd < 0)
@@ -201,7 +206,7 @@ static int open_output(void)
 /* After the program's own exit handlers. */
 __attribute__((destructor(101))) static void report(void)
 {
-	struct text text = { .used = 0 };
+	static struct text text;
 	struct rdm_pin_counts pins;
 	int fd;
 

@@ -35,34 +35,27 @@ static __thread struct {
 	_Atomic bool inside;
 } own;
 
+#ifdef RDM_PRELOAD
 /*
- * A thread that ends takes itself off jemalloc's list of threads, in a destructor of
- * jemalloc's: all else that jemalloc changes is changed inside the gate. These guard
- * the list, and leave the forking thread alone on that of the child.
+ * jemalloc's part of each thread, referred to as what is there from the start: the linker then lets
+ * jemalloc find it that way as well, which was built for libraries that come late, too.
  */
-extern __thread char rdm_je_priv_je_tsd_tls[];
-void rdm_je_priv_je_tsd_prefork(void *tsd);
-void rdm_je_priv_je_tsd_postfork_parent(void *tsd);
-void rdm_je_priv_je_tsd_postfork_child(void *tsd);
-
-static void on_list(void (*call)(void *tsd))
+extern __thread char rdm_je_priv_je_tsd_tls[] __attribute__((tls_model("initial-exec")));
+__attribute__((used)) static char *part_of_jemalloc(void)
 {
-	/* Without a visitor jemalloc has not started, and has no list. */
-	if (atomic_load(&gate.next) && !rdm_ablated(RDM_ABLATE_THREADS))
-		call(rdm_je_priv_je_tsd_tls);
+	return rdm_je_priv_je_tsd_tls;
 }
+#endif
 
 static void futex(_Atomic unsigned *word, int operation, unsigned value)
 {
 	syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
 }
 
-#ifdef RDM_CHECKING
 bool rdm_gate_is_inside(void)
 {
 	return atomic_load_explicit(&own.inside, memory_order_relaxed);
 }
-#endif
 
 static void give_way(struct stripe *stripe)
 {
@@ -139,19 +132,16 @@ void rdm_gate_prefork(void)
 {
 	if (!rdm_ablated(RDM_ABLATE_GATE))
 		close_gate();
-	on_list(rdm_je_priv_je_tsd_prefork);
 }
 
 void rdm_gate_postfork_parent(void)
 {
-	on_list(rdm_je_priv_je_tsd_postfork_parent);
 	if (!rdm_ablated(RDM_ABLATE_GATE))
 		open_gate();
 }
 
 void rdm_gate_postfork_child(void)
 {
-	on_list(rdm_je_priv_je_tsd_postfork_child);
 	/* A thread that is gone may have knocked. */
 	for (struct stripe *stripe = gate.stripes; stripe < gate.stripes + STRIPES; stripe++)
 		if (atomic_load(&stripe->inside) != caller_in(stripe))

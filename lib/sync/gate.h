@@ -6,7 +6,8 @@
  * The way into jemalloc. Each call of it is made between enter and leave; fork()
  * waits until no thread is there and lets none in, so that the child has a jemalloc
  * with no lock held and nothing half done. jemalloc's own handlers, which take every
- * lock of every arena and so copy all their pages, are left out of its build.
+ * lock of every arena and so copy all their pages, are left out of its build, and so is its
+ * list of threads, off which a thread takes itself when it ends, at a time of its own.
  *
  * Order: after the quiesce lock, before the registry of caches. Inside, nothing is
  * waited for but the purge's lock and, in extent hooks, a slab set's. A thread may
@@ -15,7 +16,7 @@
 
 #include <stdbool.h>
 
-/* For assertions: whether the calling thread is inside. */
+/* Whether the calling thread is inside. */
 bool rdm_gate_is_inside(void);
 
 void rdm_gate_enter(void);
