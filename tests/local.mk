@@ -30,6 +30,7 @@ check_PROGRAMS = \
 	tests/unit/rails \
 	tests/unit/pins \
 	tests/unit/progress \
+	tests/unit/publish_layout \
 	tests/unit/regions \
 	tests/unit/reserve tests/unit/reserve_hugetlb \
 	tests/unit/resize \
@@ -112,6 +113,7 @@ tests_unit_pins_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
 tests_unit_pins_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
 	-Wl,--wrap=rdm_present_pinned -Wl,--wrap=syscall
 tests_unit_pins_LDADD = $(PLAIN_TEST_LIBS)
+tests_unit_publish_layout_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/lib/pool
 tests_unit_watermark_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_watermark_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_background_wake
 tests_unit_watermark_LDADD = $(STEP_TEST_LIBS)
@@ -258,6 +260,12 @@ tests_command_impostor_LDADD =
 command_helpers = tests/command/busy tests/command/impostor
 MOSTLYCLEANFILES += tests/command/busy tests/command/impostor
 EXTRA_DIST += tests/command/agree.py
+check_PROGRAMS += tests/unit/published
+tests_unit_published_SOURCES = tests/unit/published.c tools/published.c tools/published.h \
+	tools/figures.c tools/figures.h tools/output.c tools/output.h tools/proc.c tools/proc.h
+tests_unit_published_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir) $(JSON_CFLAGS)
+tests_unit_published_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pread -Wl,--wrap=nanosleep
+tests_unit_published_LDADD = $(LDADD) $(JSON_LIBS)
 check_PROGRAMS += tests/command/forktest_steps
 tests_command_forktest_steps_SOURCES = tests/command/forktest_steps.c \
 	$(forktest_sources) tools/output.c tools/output.h
