@@ -54,6 +54,7 @@ check_PROGRAMS = \
 	tests/churn/pools \
 	tests/churn/vmas \
 	tests/faults/bad_input \
+	tests/faults/blame \
 	tests/faults/cancel \
 	tests/faults/conf \
 	tests/faults/names \
@@ -123,6 +124,7 @@ tests_magazine_drain_SOURCES = \
 	tests/magazine/drain.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
+tests_faults_blame_LDADD = $(STEP_TEST_LIBS)
 tests_faults_cancel_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
@@ -250,6 +252,10 @@ dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/ru
 	tests/house/floors tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
+dist_check_SCRIPTS += tests/foreign/run
+EXTRA_DIST += tests/foreign/bench tests/foreign/glibc.bash tests/foreign/jemalloc.bash \
+	tests/foreign/ltp.bash tests/foreign/measure.py tests/foreign/mimalloc.bash \
+	tests/foreign/programs tests/foreign/usage.c
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
 dist_check_SCRIPTS += tests/preload/run tests/command/completion tests/command/doctor \
