@@ -30,6 +30,7 @@ check_PROGRAMS = \
 	tests/unit/rails \
 	tests/unit/pins \
 	tests/unit/progress \
+	tests/unit/publish_layout \
 	tests/unit/regions \
 	tests/unit/reserve tests/unit/reserve_hugetlb \
 	tests/unit/resize \
@@ -53,6 +54,7 @@ check_PROGRAMS = \
 	tests/churn/pools \
 	tests/churn/vmas \
 	tests/faults/bad_input \
+	tests/faults/blame \
 	tests/faults/cancel \
 	tests/faults/conf \
 	tests/faults/names \
@@ -116,6 +118,7 @@ tests_unit_pins_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
 tests_unit_pins_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
 	-Wl,--wrap=rdm_present_pinned -Wl,--wrap=syscall
 tests_unit_pins_LDADD = $(PLAIN_TEST_LIBS)
+tests_unit_publish_layout_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/lib/pool
 tests_unit_watermark_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_watermark_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_background_wake
 tests_unit_watermark_LDADD = $(STEP_TEST_LIBS)
@@ -125,6 +128,7 @@ tests_magazine_drain_SOURCES = \
 	tests/magazine/drain.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_SOURCES = tests/magazine/wait.c tests/magazine/stress.c tests/magazine/stress.h
 tests_magazine_wait_LDADD = $(STEP_TEST_LIBS)
+tests_faults_blame_LDADD = $(STEP_TEST_LIBS)
 tests_faults_cancel_LDADD = $(STEP_TEST_LIBS)
 tests_fork_dontfork_LDADD = $(STEP_TEST_LIBS)
 tests_fork_reassert_LDADD = $(STEP_TEST_LIBS)
@@ -263,6 +267,10 @@ dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/ru
 	tests/house/floors tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
+dist_check_SCRIPTS += tests/foreign/run
+EXTRA_DIST += tests/foreign/bench tests/foreign/glibc.bash tests/foreign/jemalloc.bash \
+	tests/foreign/ltp.bash tests/foreign/measure.py tests/foreign/mimalloc.bash \
+	tests/foreign/programs tests/foreign/usage.c
 dist_check_SCRIPTS += tests/preload/programs/run
 if COMMAND_ENABLED
 dist_check_SCRIPTS += tests/preload/run tests/command/completion tests/command/doctor \
@@ -273,6 +281,12 @@ tests_command_impostor_LDADD =
 command_helpers = tests/command/busy tests/command/impostor
 MOSTLYCLEANFILES += tests/command/busy tests/command/impostor
 EXTRA_DIST += tests/command/agree.py
+check_PROGRAMS += tests/unit/published
+tests_unit_published_SOURCES = tests/unit/published.c tools/published.c tools/published.h \
+	tools/figures.c tools/figures.h tools/output.c tools/output.h tools/proc.c tools/proc.h
+tests_unit_published_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir) $(JSON_CFLAGS)
+tests_unit_published_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pread -Wl,--wrap=nanosleep
+tests_unit_published_LDADD = $(LDADD) $(JSON_LIBS)
 check_PROGRAMS += tests/command/forktest_steps
 tests_command_forktest_steps_SOURCES = tests/command/forktest_steps.c \
 	$(forktest_sources) tools/output.c tools/output.h

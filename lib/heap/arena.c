@@ -193,11 +193,11 @@ void rdm_arena_purge(struct rdm_arena *arena)
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(!purging);
 	rdm_gate_enter();
-	rdm_lock_take(&purge);
+	rdm_lock_take_inner(&purge);
 	purging = &released;
 	purge_locked(arena);
 	purging = NULL;
-	rdm_lock_release(&purge);
+	rdm_lock_release_inner(&purge);
 	uncarve_released(&released);
 	rdm_gate_leave();
 }
@@ -210,7 +210,7 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_assert(blocks || !count);
 	rdm_gate_enter();
-	locked = rdm_lock_try(&purge);
+	locked = rdm_lock_try_inner(&purge);
 	purging = locked ? &released : NULL;
 	while (count) {
 		deallocate(blocks[--count], class);
@@ -219,7 +219,7 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 	}
 	purging = NULL;
 	if (locked)
-		rdm_lock_release(&purge);
+		rdm_lock_release_inner(&purge);
 	uncarve_released(&released);
 	rdm_gate_leave();
 }

@@ -158,10 +158,11 @@ void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t al
 
 	rdm_assert(size);
 	rdm_assert(at || (align && !(align & (align - 1))));
-	rdm_lock_take(&set->lock);
+	/* In a hook: inside the gate. */
+	rdm_lock_take_inner(&set->lock);
 	found = at ? carve_at(set, at, run) : carve_anywhere(set, run, align);
 	low = found && rdm_watermark_crossed(set);
-	rdm_lock_release(&set->lock);
+	rdm_lock_release_inner(&set->lock);
 	if (low)
 		rdm_background_wake();
 	return found;
@@ -225,9 +226,9 @@ static void uncarve_run(const struct rdm_run *run)
 	struct rdm_slab *slab = rdm_slab_of(run->at);
 	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
 
-	rdm_lock_take(&slab->set->lock);
+	rdm_lock_take_inner(&slab->set->lock);
 	uncarve(slab, first, pages_of(run->size));
-	rdm_lock_release(&slab->set->lock);
+	rdm_lock_release_inner(&slab->set->lock);
 }
 
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)

@@ -105,38 +105,56 @@ static inline void rdm_lock_destroy(struct rdm_lock *lock)
 	pthread_mutex_destroy(&lock->mutex);
 }
 
-static inline void rdm_lock_take(struct rdm_lock *lock)
+/* For a thread that cannot be cancelled anyway, because it is inside the gate or has another lock. */
+static inline void rdm_lock_take_inner(struct rdm_lock *lock)
 {
 #ifdef RDM_CHECKING
 	rdm_lock_check_rank(lock->rank);
 #endif
-	rdm_cancel_off();
 	pthread_mutex_lock(&lock->mutex);
 #ifdef RDM_CHECKING
 	rdm_lock_note_taken(lock);
 #endif
 }
 
-/* Of any rank: who does not wait cannot wait for ever. */
-static inline bool rdm_lock_try(struct rdm_lock *lock)
+static inline bool rdm_lock_try_inner(struct rdm_lock *lock)
 {
-	rdm_cancel_off();
-	if (pthread_mutex_trylock(&lock->mutex)) {
-		rdm_cancel_on();
-		return false;
-	}
+	bool taken = !pthread_mutex_trylock(&lock->mutex);
+
 #ifdef RDM_CHECKING
-	rdm_lock_note_taken(lock);
+	if (taken)
+		rdm_lock_note_taken(lock);
 #endif
-	return true;
+	return taken;
 }
 
-static inline void rdm_lock_release(struct rdm_lock *lock)
+static inline void rdm_lock_release_inner(struct rdm_lock *lock)
 {
 #ifdef RDM_CHECKING
 	rdm_lock_note_released(lock);
 #endif
 	pthread_mutex_unlock(&lock->mutex);
+}
+
+static inline void rdm_lock_take(struct rdm_lock *lock)
+{
+	rdm_cancel_off();
+	rdm_lock_take_inner(lock);
+}
+
+/* Of any rank: who does not wait cannot wait for ever. */
+static inline bool rdm_lock_try(struct rdm_lock *lock)
+{
+	rdm_cancel_off();
+	if (rdm_lock_try_inner(lock))
+		return true;
+	rdm_cancel_on();
+	return false;
+}
+
+static inline void rdm_lock_release(struct rdm_lock *lock)
+{
+	rdm_lock_release_inner(lock);
 	rdm_cancel_on();
 }
 
