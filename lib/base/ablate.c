@@ -16,7 +16,7 @@ static const struct {
 	{ "quiesce", RDM_ABLATE_QUIESCE },   { "wait", RDM_ABLATE_WAIT },
 	{ "gate", RDM_ABLATE_GATE },         { "threads", RDM_ABLATE_THREADS },
 	{ "first", RDM_ABLATE_FIRST },       { "interrupted", RDM_ABLATE_INTERRUPTED },
-	{ "unseen", RDM_ABLATE_UNSEEN },
+	{ "unseen", RDM_ABLATE_UNSEEN },     { "leave", RDM_ABLATE_LEAVE },
 };
 
 static unsigned dropped;
