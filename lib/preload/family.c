@@ -14,6 +14,7 @@
 #include "base/conf.h"
 #include "base/contract.h"
 #include "base/log.h"
+#include "base/page.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "plain/discard.h"
@@ -30,11 +31,17 @@
 #include "sync/interrupted.h"
 #include "sync/quiesce.h"
 
+/* The default threshold. */
+#define LARGE ((size_t)8 << 10)
+
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
 
 /* Nothing is as large before the constructor, or where there is no pool. */
 static _Atomic size_t threshold = SIZE_MAX;
 static _Atomic(rdm_pool *) opened;
+
+/* Blocks from so many bytes up to so many are made longer, to whole pages. */
+static size_t page_bytes, isolated_from = SIZE_MAX, isolated_bytes;
 
 /* Two mallocs that cannot do what each of them is there for: said before anything is lost. */
 static void say_who_else_is_there(void)
@@ -57,6 +64,25 @@ static void say_who_else_is_there(void)
 			"tcmalloc, or run it without rdmalloc");
 }
 
+/* Where pages are large, few blocks of the default would be worth one of their own. */
+static size_t first_threshold(void)
+{
+	size_t set = rdm_conf()->threshold;
+
+	return set == LARGE && page_bytes / 2 > set ? page_bytes / 2 : set;
+}
+
+/* Size classes of four pages and more are whole pages, so that blocks of these share none. */
+static void isolate(void)
+{
+	size_t half;
+
+	page_bytes = rdm_page_size();
+	half = page_bytes / 2 > LARGE ? page_bytes / 2 : LARGE;
+	isolated_from = half < page_bytes ? half : page_bytes;
+	isolated_bytes = 4 * page_bytes - isolated_from;
+}
+
 /* After the constructors that make fork handlers, before all ordinary ones. */
 __attribute__((constructor(102))) static void start(void)
 {
@@ -66,7 +92,8 @@ __attribute__((constructor(102))) static void start(void)
 		return;
 	say_who_else_is_there();
 	rdm_report_open();
-	atomic_store(&threshold, conf->threshold);
+	isolate();
+	atomic_store(&threshold, first_threshold());
 }
 
 /* When it is needed first: many programs have no large blocks, and end at once. */
@@ -101,12 +128,44 @@ bool rdm_preload_open(void)
 	return get_pool() != NULL;
 }
 
+/* What is asked of the threshold meanwhile, by several threads. */
+static _Atomic unsigned serving_all;
+static _Atomic bool standing_back;
+
+static size_t wanted_threshold(void)
+{
+	if (atomic_load(&serving_all))
+		return 0;
+	return atomic_load(&standing_back) ? SIZE_MAX : first_threshold();
+}
+
+/* Another thread may change what is wanted in between, and be done before this. */
+static void renew_threshold(void)
+{
+	size_t wanted;
+
+	do {
+		wanted = wanted_threshold();
+		atomic_store(&threshold, wanted);
+	} while (wanted != wanted_threshold());
+}
+
+void rdm_preload_serve_all(bool on)
+{
+	rdm_assert(atomic_load(&opened));
+	if (on)
+		atomic_fetch_add(&serving_all, 1);
+	else
+		atomic_fetch_sub(&serving_all, 1);
+	renew_threshold();
+}
+
 void rdm_preload_stand_back(bool back)
 {
-	const struct rdm_conf *conf = rdm_conf();
-
-	if (conf->enabled && !atomic_load(&opened))
-		atomic_store(&threshold, back ? SIZE_MAX : conf->threshold);
+	if (!rdm_conf()->enabled || atomic_load(&opened))
+		return;
+	atomic_store(&standing_back, back);
+	renew_threshold();
 }
 
 static bool is_large(size_t size)
@@ -149,8 +208,15 @@ static void count(const void *block, size_t size)
 		rdm_report_refused(size);
 }
 
+/* No two blocks of a page and more share one. */
+static size_t whole_pages(size_t size)
+{
+	return size - isolated_from < isolated_bytes ? (size + page_bytes - 1) & -page_bytes : size;
+}
+
 static void *allocate(rdm_pool *pool, size_t alignment, size_t size)
 {
+	size = whole_pages(size);
 	return alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
 				       rdm_aligned_alloc(pool, alignment, size);
 }
@@ -296,7 +362,7 @@ static void *realloc_ours(const struct rdm_next *next, void *ptr, size_t size)
 		return move(next, ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
 	rdm_call_begins();
-	block = rdm_realloc(pool, ptr, size);
+	block = rdm_realloc(pool, ptr, whole_pages(size));
 	rdm_call_ends();
 	if (block) {
 		if (UNLIKELY(rdm_report_is_wanted)) {

@@ -32,6 +32,12 @@ void *rdm_preload_alloc(size_t alignment, size_t size);
 /* The same, of zeros. */
 void *rdm_preload_zeroed(size_t alignment, size_t size);
 
+/*
+ * From now on blocks of any size come from the pool, which is open; or no more. As often on as
+ * off: of threads that say so the last one ends it.
+ */
+void rdm_preload_serve_all(bool on);
+
 /* Of the system call that enters a sandbox (sandbox.c): whether it is that, and what goes with it. */
 bool rdm_preload_is_door(long number, unsigned long operation);
 void rdm_preload_before_door(void);

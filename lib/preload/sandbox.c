@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "plain/vmpin.h"
 #include "preload/preload.h"
 
 bool rdm_preload_is_door(long number, unsigned long operation)
@@ -23,6 +24,7 @@ bool rdm_preload_is_door(long number, unsigned long operation)
 void rdm_preload_before_door(void)
 {
 	rdm_log_is_stderr(STDERR_FILENO);
+	rdm_vmpin_read_last();
 }
 
 void rdm_preload_behind_door(void)
