@@ -38,7 +38,8 @@ struct chores {
 	unsigned evicted_class;
 	struct rdm_magazine *full; /* of the class itself, or NULL */
 	size_t count;              /* of blocks that belong to the depot */
-	void *blocks[RDM_MAGAZINE_BLOCKS];
+	/* Half a stack; whoever frees may have little of one of its own. */
+	void *blocks[(RDM_MAGAZINE_BLOCKS + 1) / 2];
 };
 
 static void no_chores(struct chores *chores)
