@@ -32,13 +32,16 @@ static void load(struct rdm_stack *stack, struct rdm_magazine *magazine, size_t 
 			      memory_order_relaxed);
 }
 
+/* Of a magazine. As much as is held at once: programs call on small stacks. */
+#define HALF ((RDM_MAGAZINE_BLOCKS + 1) / 2)
+
 /* What has to be done after leave. */
 struct chores {
 	struct rdm_magazine *evicted; /* of the class `evicted_class`, or NULL */
 	unsigned evicted_class;
 	struct rdm_magazine *full; /* of the class itself, or NULL */
 	size_t count;              /* of blocks that belong to the depot */
-	void *blocks[RDM_MAGAZINE_BLOCKS];
+	void *blocks[HALF];
 };
 
 static void no_chores(struct chores *chores)
@@ -280,7 +283,7 @@ static void *reload(struct rdm_cache *cache, struct rdm_heap *heap, unsigned cla
 static void *buy(struct rdm_heap *heap, unsigned class)
 {
 	struct rdm_cache *cache;
-	void *blocks[RDM_MAGAZINE_BLOCKS];
+	void *blocks[HALF];
 	size_t wanted = 0, count, stocked;
 	void *block;
 
@@ -290,6 +293,8 @@ static void *buy(struct rdm_heap *heap, unsigned class)
 		block = reload(cache, heap, class);
 	if (block)
 		return block;
+	if (wanted > HALF)
+		wanted = HALF;
 	count = rdm_depot_take(&heap->depot, class, blocks, wanted ? wanted : 1);
 	if (!count)
 		return NULL;
