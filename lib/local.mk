@@ -46,6 +46,8 @@ LIB_SOURCES = \
 	lib/slab/carve.c \
 	lib/slab/fill.c \
 	lib/slab/fill.h \
+	lib/slab/fresh.c \
+	lib/slab/fresh.h \
 	lib/slab/live.c \
 	lib/slab/live.h \
 	lib/slab/registration.c \
@@ -117,6 +119,7 @@ PLAIN_SOURCES = \
 	lib/plain/bare_fork.c lib/plain/bare_fork.h \
 	lib/plain/discard.c lib/plain/discard.h \
 	lib/plain/inherit.c lib/plain/inherit.h \
+	lib/plain/notes.c lib/plain/notes.h \
 	lib/plain/pages.c lib/plain/pages.h \
 	lib/plain/pins.c lib/plain/pins.h \
 	lib/plain/plain.c lib/plain/plain.h \
@@ -156,6 +159,7 @@ lib_libflavour_preload_la_SOURCES = \
 	lib/preload/operators.c \
 	lib/preload/preload.h \
 	lib/preload/process.c \
+	lib/preload/protection.c \
 	lib/preload/report.c lib/preload/report.h \
 	lib/preload/without.h
 if HAVE_VERBS

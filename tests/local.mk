@@ -27,6 +27,7 @@ check_PROGRAMS = \
 	tests/unit/cache tests/unit/depot \
 	tests/house/contracts \
 	tests/unit/keys tests/unit/merge \
+	tests/unit/pages \
 	tests/unit/rails \
 	tests/unit/pins \
 	tests/unit/progress \
@@ -63,6 +64,7 @@ check_PROGRAMS = \
 	tests/load/dlopen \
 	tests/preload/family \
 	tests/preload/forks \
+	tests/preload/hygiene \
 	tests/preload/limits \
 	tests/preload/order \
 	tests/preload/registered \
@@ -112,6 +114,9 @@ tests_unit_pins_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
 tests_unit_pins_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
 	-Wl,--wrap=rdm_present_pinned -Wl,--wrap=syscall
 tests_unit_pins_LDADD = $(PLAIN_TEST_LIBS)
+tests_unit_pages_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
+tests_unit_pages_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=syscall
+tests_unit_pages_LDADD = $(PLAIN_TEST_LIBS)
 tests_unit_watermark_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_watermark_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_background_wake
 tests_unit_watermark_LDADD = $(STEP_TEST_LIBS)
@@ -185,6 +190,8 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 preload_support = tests/preload/start.c tests/preload/start.h
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_hygiene_SOURCES = tests/preload/hygiene.c $(preload_support)
+tests_preload_hygiene_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
 tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_limits_SOURCES = tests/preload/limits.c $(preload_support)

@@ -389,9 +389,9 @@ bool rdm_pins_discard(void *addr, size_t length)
 		size_t until = next_pinned(slab, page, end, true);
 
 		if (until > page)
-			rdm_pages_discard(page_address(slab, page),
-					  (until - page) << rdm_state.page_shift,
-					  slab->set->ops->outlives_fork);
+			all &= rdm_pages_discard(page_address(slab, page),
+						 (until - page) << rdm_state.page_shift,
+						 slab->set->ops->outlives_fork);
 		page = next_pinned(slab, until, end, false);
 		all &= until == end;
 	}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "memory/reserve.h"
+#include "plain/notes.h"
 #include "plain/pins.h"
 #include "preload/preload.h"
 
@@ -35,8 +36,7 @@ static bool is_harmful(int advice)
 	}
 }
 
-/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
-RDM_EXPORT int madvise(void *addr, size_t length, int advice)
+static int advise(void *addr, size_t length, int advice)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	char *at = addr;
@@ -55,4 +55,18 @@ RDM_EXPORT int madvise(void *addr, size_t length, int advice)
 		}
 	}
 	return 0;
+}
+
+/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
+RDM_EXPORT int madvise(void *addr, size_t length, int advice)
+{
+	unsigned kinds = rdm_advice_kinds(advice);
+	int result;
+
+	if (kinds && !rdm_notes_add(addr, length, kinds))
+		return -1;
+	result = advise(addr, length, advice);
+	if (!result)
+		rdm_notes_end(addr, length, rdm_advice_undone(advice));
+	return result;
 }

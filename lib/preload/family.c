@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
-#include "plain/discard.h"
+#include "plain/notes.h"
 #include "plain/pins.h"
 #include "plain/plain.h"
 #include "plain/stacks.h"
@@ -30,6 +30,9 @@
 #include "sync/quiesce.h"
 
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
+
+/* In the place of an alignment, which is not 0: any, and all bytes are zero. */
+#define ZEROED 0
 
 /* Nothing is as large before the constructor, or where there is no pool. */
 static _Atomic size_t threshold = SIZE_MAX;
@@ -131,6 +134,8 @@ static void count(const void *block, size_t size)
 
 static void *allocate(rdm_pool *pool, size_t alignment, size_t size)
 {
+	if (alignment == ZEROED)
+		return rdm_calloc(pool, 1, size);
 	return alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
 				       rdm_aligned_alloc(pool, alignment, size);
 }
@@ -144,7 +149,7 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	/* libc's own, while the pool or a slab is made. */
 	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
 		return NULL;
-	rdm_assert(alignment && !(alignment & (alignment - 1)));
+	rdm_assert(!(alignment & (alignment - 1)));
 	rdm_call_begins();
 	pool = get_pool();
 	block = pool && !is_closed(pool) ? allocate(pool, alignment, size) : NULL;
@@ -168,6 +173,19 @@ RDM_EXPORT void *malloc(size_t size)
 	return UNLIKELY(is_large(size)) ? malloc_large(size) : rdm_next.malloc(size);
 }
 
+/* False: it waits, and one that has waited may be freed in its place. */
+__attribute__((noinline)) static bool settle(void *ptr)
+{
+	int saved = errno;
+	void *waited = rdm_notes_waited();
+	bool settled = rdm_notes_settle(ptr, rdm_usable_size(ptr));
+
+	if (waited)
+		rdm_free(waited);
+	errno = saved;
+	return settled;
+}
+
 __attribute__((noinline)) static void free_ours(void *ptr)
 {
 	rdm_assert(is_ours(ptr));
@@ -176,7 +194,8 @@ __attribute__((noinline)) static void free_ours(void *ptr)
 	if (UNLIKELY(rdm_stacks_any()))
 		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
 	rdm_call_begins();
-	rdm_free(ptr);
+	if (!UNLIKELY(rdm_notes_any()) || settle(ptr))
+		rdm_free(ptr);
 	rdm_call_ends();
 }
 
@@ -188,13 +207,6 @@ RDM_EXPORT void free(void *ptr)
 		rdm_next.free(ptr);
 }
 
-static void *zeroed(void *block, size_t size)
-{
-	rdm_assert(block);
-	rdm_discard_zero(block, size, rdm_usable_size(block));
-	return block;
-}
-
 RDM_EXPORT void *calloc(size_t nmemb, size_t size)
 {
 	size_t bytes;
@@ -202,8 +214,8 @@ RDM_EXPORT void *calloc(size_t nmemb, size_t size)
 
 	if (__builtin_mul_overflow(nmemb, size, &bytes) || !is_large(bytes))
 		return rdm_next.calloc(nmemb, size);
-	block = rdm_preload_alloc(1, bytes);
-	return block ? zeroed(block, bytes) : rdm_next.calloc(nmemb, size);
+	block = rdm_preload_alloc(ZEROED, bytes);
+	return block ? block : rdm_next.calloc(nmemb, size);
 }
 
 static void *aligned(size_t alignment, size_t size)
@@ -226,6 +238,15 @@ static void *move(void *ptr, size_t old, size_t size)
 	return block;
 }
 
+/* What was done to its pages ends with the block, or goes on while it is large enough. */
+static void *move_noted(void *ptr, size_t old, size_t size)
+{
+	if (size <= old && size > old / 2)
+		return ptr;
+	rdm_notes_open(ptr, old);
+	return move(ptr, old, size);
+}
+
 static void *realloc_ours(void *ptr, size_t size)
 {
 	rdm_pool *pool = atomic_load_explicit(&opened, memory_order_acquire);
@@ -238,6 +259,8 @@ static void *realloc_ours(void *ptr, size_t size)
 	    is_closed(pool))
 		return move(ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
+	if (UNLIKELY(rdm_notes_any()) && rdm_notes_in(ptr, old))
+		return move_noted(ptr, old, size);
 	rdm_call_begins();
 	block = rdm_realloc(pool, ptr, size);
 	rdm_call_ends();

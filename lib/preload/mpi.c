@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/conf.h"
@@ -51,7 +52,7 @@ RDM_EXPORT int MPI_Free_mem(void *base)
 
 	/* What MPI allocates itself comes from malloc, and may be larger than what the program sees. */
 	if (rdm_reserve_has(base) && rdm_usable_size(base)) {
-		rdm_free(base);
+		free(base);
 		return 0;
 	}
 	symbol = find("MPI_Free_mem");
