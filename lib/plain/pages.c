@@ -55,11 +55,10 @@ int rdm_pages_renew(void *addr, size_t length, bool dontfork)
 /* Of free pages, which may be a hole when a MAP_FIXED of ours has failed, or a stranger's munmap() did not. */
 static void mend(void *addr, size_t length, bool dontfork)
 {
-	int error = rdm_pages_renew(addr, length, dontfork);
-
-	if (error)
+	if (rdm_kernel_map(addr, length, PROT_READ | PROT_WRITE, MAP_FIXED) == MAP_FAILED ||
+	    (dontfork && rdm_kernel_advise(addr, length, MADV_DONTFORK)))
 		rdm_die("%zu free bytes at %p are not mapped any more, and cannot be (%s)", length,
-			addr, strerror(error));
+			addr, strerror(errno));
 }
 
 bool rdm_pages_discard(void *addr, size_t length, bool heritable)

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "memory/locked.h"
 #include "memory/state.h"
 #include "plain/pages.h"
 
@@ -173,9 +174,9 @@ static void says_that_pages_stay(void **state)
 	(void)state;
 	refusal = DISCARD;
 	T_CHECK(!rdm_pages_discard(to, LENGTH, false) && t_is_byte(to, LENGTH, 9));
-	rdm_pages_lock_ahead(true);
+	rdm_locked_note(true);
 	T_CHECK(!rdm_pages_discard(to, LENGTH, true) && t_is_byte(to, LENGTH, 9));
-	rdm_pages_lock_ahead(false);
+	rdm_locked_note(false);
 }
 
 static void mends_holes(void **state)
