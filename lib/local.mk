@@ -46,6 +46,8 @@ LIB_SOURCES = \
 	lib/slab/carve.c \
 	lib/slab/fill.c \
 	lib/slab/fill.h \
+	lib/slab/fresh.c \
+	lib/slab/fresh.h \
 	lib/slab/live.c \
 	lib/slab/live.h \
 	lib/slab/registration.c \
@@ -122,6 +124,7 @@ PLAIN_SOURCES = \
 	lib/plain/kernel_copies.c lib/plain/kernel_copies.h \
 	lib/plain/ledger.c lib/plain/ledger.h \
 	lib/plain/page_pins.c lib/plain/page_pins.h \
+	lib/plain/notes.c lib/plain/notes.h \
 	lib/plain/pages.c lib/plain/pages.h \
 	lib/plain/pins.c lib/plain/pins.h \
 	lib/plain/plain.c lib/plain/plain.h \
@@ -170,6 +173,7 @@ lib_libflavour_preload_la_SOURCES = \
 	lib/preload/operators.c \
 	lib/preload/preload.h \
 	lib/preload/process.c \
+	lib/preload/protection.c \
 	lib/preload/report.c lib/preload/report.h \
 	lib/preload/sandbox.c \
 	lib/preload/without.h

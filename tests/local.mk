@@ -27,6 +27,7 @@ check_PROGRAMS = \
 	tests/unit/cache tests/unit/depot \
 	tests/house/contracts \
 	tests/unit/keys tests/unit/merge \
+	tests/unit/pages \
 	tests/unit/rails \
 	tests/unit/pins \
 	tests/unit/progress \
@@ -70,6 +71,7 @@ check_PROGRAMS = \
 	tests/preload/family \
 	tests/preload/depth \
 	tests/preload/forks \
+	tests/preload/hygiene \
 	tests/preload/limits \
 	tests/preload/names \
 	tests/preload/mpi_names \
@@ -129,6 +131,9 @@ tests_unit_publish_layout_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/lib/pool
 tests_unit_vmpin_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
 tests_unit_vmpin_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=syscall
 tests_unit_vmpin_LDADD = $(PLAIN_TEST_LIBS)
+tests_unit_pages_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
+tests_unit_pages_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=syscall
+tests_unit_pages_LDADD = $(PLAIN_TEST_LIBS)
 tests_unit_watermark_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_watermark_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_background_wake
 tests_unit_watermark_LDADD = $(STEP_TEST_LIBS)
@@ -235,6 +240,8 @@ tests_preload_mpi_names_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 EXTRA_tests_preload_mpi_names_DEPENDENCIES = tests/preload/libmpi_tool.la
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_hygiene_SOURCES = tests/preload/hygiene.c $(preload_support)
+tests_preload_hygiene_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
 tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_limits_SOURCES = tests/preload/limits.c $(preload_support)

@@ -17,6 +17,7 @@
 #include "pool/pool.h"
 #include "pool/publish.h"
 #include "rdmalloc.h"
+#include "slab/fresh.h"
 
 /* As the program calls it: under the preload it knows no others. */
 #ifdef RDM_PRELOAD
@@ -48,9 +49,40 @@ static inline void *begin(void *block, size_t class)
 	return block;
 }
 
-static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t align,
-				 const char *caller)
+/* What of a size is asked for, and that all of it is. */
+struct request {
+	size_t size, align;
+	bool zero;
+	const char *caller;
+};
+
+/* Of a block that others had. */
+static void clear(const struct rdm_pool *pool, void *block, size_t size)
 {
+	const struct rdm_slab_ops *ops = pool->slabs.ops;
+
+	if (ops->zero)
+		ops->zero(block, size, rdm_state_block_size(rdm_state_peek(block)));
+	else
+		memset(block, 0, size);
+}
+
+static void *begin_from_arena(void *block, unsigned state, const struct request *request)
+{
+	rdm_assert(state);
+	rdm_state_set(block, state);
+	if (request->zero)
+		rdm_fresh_end_zero(block, request->size, rdm_state_block_size(state));
+	else
+		rdm_fresh_end(block, rdm_state_block_size(state));
+	return block;
+}
+
+/* `size` may be more than is asked for. */
+static void *allocate_from_arena(struct rdm_pool *pool, size_t size, const struct request *request)
+{
+	size_t align = request->align;
+
 	rdm_assert(align && !(align & (align - 1)));
 	if (rdm_growth_rests(pool))
 		return fail(ENOMEM);
@@ -62,23 +94,22 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 
 		if (atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed))
 			want = (struct rdm_want){ .size = 1, .align = align };
-		else if ((block = rdm_arena_alloc(&pool->heap.arena, size, align, &state, &want))) {
-			rdm_state_set(block, state);
-			return block;
-		}
+		else if ((block = rdm_arena_alloc(&pool->heap.arena, size, align, &state, &want)))
+			return begin_from_arena(block, state, request);
 		if (!want.size) {
 			rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
 				  "pool %s: no memory for jemalloc's own records", pool->name);
 			return fail(ENOMEM);
 		}
-		if (rdm_pool_grow(pool, &want, generation, attempt, caller))
+		if (rdm_pool_grow(pool, &want, generation, attempt, request->caller))
 			return NULL;
 	}
 }
 
-static void *allocate(struct rdm_pool *pool, size_t size, size_t align, const char *caller)
+static void *allocate(struct rdm_pool *pool, const struct request *request)
 {
 	bool inherited = atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed);
+	size_t size = request->size, align = request->align;
 	/* Up to a page, classes that are multiples of the alignment have it. */
 	size_t padded = ((size ? size : 1) + align - 1) & ~(align - 1);
 	void *block = NULL;
@@ -90,22 +121,32 @@ static void *allocate(struct rdm_pool *pool, size_t size, size_t align, const ch
 		size = padded;
 		block = rdm_trade_alloc(&pool->heap, rdm_class_of(size));
 	}
-	if (block)
-		return begin(block, rdm_class_of(size));
-	return allocate_from_arena(pool, size, align, caller);
+	if (!block)
+		return allocate_from_arena(pool, size, request);
+	begin(block, rdm_class_of(size));
+	if (request->zero)
+		clear(pool, block, request->size);
+	return block;
+}
+
+static void *allocate_request(struct rdm_pool *pool, const struct request *request)
+{
+	if (!rdm_pool_check(pool, request->caller))
+		return NULL;
+	if (request->size > RDM_SIZE_MAX || request->align > RDM_SIZE_MAX) {
+		rdm_log(RDM_LOG_ERROR, "%s: %zu bytes aligned to %zu is more than any pool serves",
+			request->caller, request->size, request->align);
+		return fail(ENOMEM);
+	}
+	return allocate(pool, request);
 }
 
 __attribute__((noinline)) static void *allocate_checked(struct rdm_pool *pool, size_t size,
 							size_t align, const char *caller)
 {
-	if (!rdm_pool_check(pool, caller))
-		return NULL;
-	if (size > RDM_SIZE_MAX || align > RDM_SIZE_MAX) {
-		rdm_log(RDM_LOG_ERROR, "%s: %zu bytes aligned to %zu is more than any pool serves",
-			caller, size, align);
-		return fail(ENOMEM);
-	}
-	return allocate(pool, size, align, caller);
+	struct request request = { .size = size, .align = align, .caller = caller };
+
+	return allocate_request(pool, &request);
 }
 
 /* Without a call where the thread has a block, with all checks where it has not. */
@@ -130,15 +171,19 @@ void *rdm_malloc(rdm_pool *pool, size_t size)
 
 void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 {
-	size_t bytes;
+	struct request request = { .align = RDM_UNIT, .zero = true, .caller = CALLED(calloc) };
+	size_t class;
 	void *block;
 
 	/* Saturated, it is refused like any size that is too large. */
-	if (__builtin_mul_overflow(count, size, &bytes))
-		bytes = SIZE_MAX;
-	block = allocate_quickly(pool, bytes, CALLED(calloc));
-	if (block)
-		memset(block, 0, bytes);
+	if (__builtin_mul_overflow(count, size, &request.size))
+		request.size = SIZE_MAX;
+	class = rdm_class_of_bytes(request.size);
+	block = class <= rdm_quick.classes ? rdm_cache_pop(&pool->heap, class) : NULL;
+	if (!block)
+		return allocate_request(pool, &request);
+	begin(block, class);
+	clear(pool, block, request.size);
 	return block;
 }
 
@@ -280,7 +325,8 @@ static bool move_pages(const struct rdm_slab_ops *ops, void *to, void *from, siz
 
 static void *move(struct rdm_pool *pool, void *ptr, size_t old, size_t size)
 {
-	void *block = allocate(pool, size, RDM_UNIT, CALLED(realloc));
+	struct request request = { .size = size, .align = RDM_UNIT, .caller = CALLED(realloc) };
+	void *block = allocate(pool, &request);
 
 	rdm_assert(old);
 	if (!block)
@@ -307,6 +353,7 @@ static bool resize(void *ptr, unsigned state, unsigned class)
 	if (shrink)
 		rdm_state_set(ptr, class);
 	if (rdm_arena_resize(ptr, class)) {
+		rdm_fresh_end(ptr, rdm_class_size(class));
 		rdm_state_set(ptr, class);
 		return true;
 	}

@@ -38,6 +38,13 @@ static inline bool rdm_kernel_move(void *from, void *to, size_t length, int flag
 		       to) == (long)(uintptr_t)to;
 }
 
+/* Moves pages to addresses of the kernel's choice and leaves none; MAP_FAILED with errno: all is as it was. */
+static inline void *rdm_kernel_move_anywhere(void *from, size_t length)
+{
+	return (void *)syscall(SYS_mremap, from, length, length, MREMAP_MAYMOVE | MREMAP_DONTUNMAP,
+			       0);
+}
+
 static inline int rdm_kernel_advise(void *addr, size_t length, int advice)
 {
 	return (int)syscall(SYS_madvise, addr, length, advice);

@@ -5,9 +5,11 @@
 
 #include "base/contract.h"
 #include "memory/slab_map.h"
+#include "plain/notes.h"
 #include "plain/pages.h"
 #include "plain/pins.h"
 #include "plain/present.h"
+#include "slab/fresh.h"
 #include "sync/gate.h"
 
 /* Free runs that are worth a system call. */
@@ -35,6 +37,8 @@ void rdm_discard_runs(const struct rdm_run *run, size_t count)
 
 	rdm_assert(rdm_gate_is_inside());
 	rdm_assert(run || !count);
+	for (size_t i = 0; rdm_notes_any() && i < count; i++)
+		rdm_notes_settle_run(run[i].at, run[i].size);
 	for (size_t i = 0; i < count; i++) {
 		if (!is_worth_it(&run[i]))
 			continue;
@@ -42,7 +46,8 @@ void rdm_discard_runs(const struct rdm_run *run, size_t count)
 		if (!asked && rdm_pins_unseen())
 			return;
 		asked = true;
-		rdm_pins_discard(run[i].at, run[i].size);
+		if (rdm_pins_discard(run[i].at, run[i].size))
+			rdm_fresh_begin(run[i].at, run[i].size);
 	}
 }
 
@@ -56,6 +61,7 @@ static bool zero_few(char *block, size_t usable)
 	return n >= 0;
 }
 
+/* False: some are as they were. */
 static bool zero_pages(char *block, size_t usable)
 {
 	bool done;

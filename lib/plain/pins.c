@@ -210,9 +210,9 @@ bool rdm_pins_discard(void *addr, size_t length)
 		size_t until = rdm_page_pins_next(slab, page, end, true);
 
 		if (until > page)
-			rdm_pages_discard(rdm_page_pins_address(slab, page),
-					  (until - page) << rdm_state.page_shift,
-					  slab->set->ops->outlives_fork);
+			all &= rdm_pages_discard(rdm_page_pins_address(slab, page),
+						 (until - page) << rdm_state.page_shift,
+						 slab->set->ops->outlives_fork);
 		page = rdm_page_pins_next(slab, until, end, false);
 		all &= until == end;
 	}

@@ -45,7 +45,7 @@ bool rdm_pins_any(const void *addr, size_t length);
  */
 bool rdm_pins_unseen(void);
 
-/* Discards the pages of a run, in one plain slab, that are not pinned. False: some are. */
+/* Discards the pages of a run, in one plain slab, that are not pinned. False: some are, or are locked. */
 bool rdm_pins_discard(void *addr, size_t length);
 
 /*

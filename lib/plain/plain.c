@@ -16,6 +16,7 @@
 #include "memory/state.h"
 #include "plain/discard.h"
 #include "plain/inherit.h"
+#include "plain/notes.h"
 #include "plain/pages.h"
 #include "plain/pins.h"
 #include "pool/picture_layout.h"
@@ -66,11 +67,13 @@ static void forget(struct rdm_slab *slab)
 {
 	rdm_assert(slab->free_pages == slab->pages);
 	rdm_meta_free(slab->pins);
+	rdm_notes_forget(slab);
 }
 
-#define PLAIN_OPS                                                               \
-	.is_in_use = is_in_use, .forget = forget, .pinned_bytes = pinned_bytes, \
-	.uncarved = rdm_discard_runs, .move = rdm_discard_move, .spills = true
+#define PLAIN_OPS                                                                         \
+	.is_in_use = is_in_use, .forget = forget, .pinned_bytes = pinned_bytes,           \
+	.uncarved = rdm_discard_runs, .zero = rdm_discard_zero, .move = rdm_discard_move, \
+	.spills = true
 
 static const struct rdm_slab_ops heritable_ops = {
 	PLAIN_OPS,

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/page.h"
+#include "plain/notes.h"
 #include "plain/pins.h"
 #include "preload/preload.h"
 
@@ -152,12 +153,6 @@ static int advise(void *addr, size_t length, int advice)
 	return advise_around(addr, (char *)addr + rdm_page_up(length), advice, effect);
 }
 
-/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
-RDM_EXPORT int madvise(void *addr, size_t length, int advice)
-{
-	return advise(addr, length, advice);
-}
-
 /* Whether that is this process, or cannot be known. */
 static bool is_self(int pidfd)
 {
@@ -191,8 +186,12 @@ static bool reaches_registered(const struct iovec *iov, size_t count, int advice
 RDM_EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t count, int advice,
 				   unsigned flags)
 {
+	unsigned kinds = rdm_advice_kinds(advice);
 	ssize_t done = 0;
 
+	for (size_t i = 0; kinds && iov && i < count && i < IOV_MAX; i++)
+		if (!rdm_notes_add(iov[i].iov_base, iov[i].iov_len, kinds))
+			return -1;
 	if (!reaches_registered(iov, count, advice) || !is_self(pidfd))
 		return next_process_madvise ?
 			       next_process_madvise(pidfd, iov, count, advice, flags) :
@@ -204,4 +203,18 @@ RDM_EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t co
 		done += (ssize_t)iov[i].iov_len;
 	}
 	return done;
+}
+
+/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
+RDM_EXPORT int madvise(void *addr, size_t length, int advice)
+{
+	unsigned kinds = rdm_advice_kinds(advice);
+	int result;
+
+	if (kinds && !rdm_notes_add(addr, length, kinds))
+		return -1;
+	result = advise(addr, length, advice);
+	if (!result)
+		rdm_notes_end(addr, length, rdm_advice_undone(advice));
+	return result;
 }

@@ -17,7 +17,7 @@
 #include "base/page.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
-#include "plain/discard.h"
+#include "plain/notes.h"
 #include "plain/pins.h"
 #include "plain/plain.h"
 #include "plain/stacks.h"
@@ -35,6 +35,9 @@
 #define LARGE ((size_t)8 << 10)
 
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
+
+/* In the place of an alignment, which is not 0: any, and all bytes are zero. */
+#define ZEROED 0
 
 /* Nothing is as large before the constructor, or where there is no pool. */
 static _Atomic size_t threshold = SIZE_MAX;
@@ -216,6 +219,8 @@ static size_t whole_pages(size_t size)
 
 static void *allocate(rdm_pool *pool, size_t alignment, size_t size)
 {
+	if (alignment == ZEROED)
+		return rdm_calloc(pool, 1, whole_pages(size));
 	size = whole_pages(size);
 	return alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
 				       rdm_aligned_alloc(pool, alignment, size);
@@ -231,7 +236,7 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside() ||
 	    rdm_gate_is_inside())
 		return NULL;
-	rdm_assert(alignment && !(alignment & (alignment - 1)));
+	rdm_assert(!(alignment & (alignment - 1)));
 	rdm_call_begins();
 	pool = get_pool();
 	block = pool && !is_closed(pool) ? allocate(pool, alignment, size) : NULL;
@@ -260,6 +265,19 @@ RDM_EXPORT void *malloc(size_t size)
 	return UNLIKELY(is_large(size)) ? malloc_large(&rdm_next, size) : rdm_next.malloc(size);
 }
 
+/* False: it waits, and one that has waited may be freed in its place. */
+__attribute__((noinline)) static bool settle(void *ptr)
+{
+	int saved = errno;
+	void *waited = rdm_notes_waited();
+	bool settled = rdm_notes_settle(ptr, rdm_usable_size(ptr));
+
+	if (waited)
+		rdm_free(waited);
+	errno = saved;
+	return settled;
+}
+
 __attribute__((noinline)) static void free_ours(void *ptr)
 {
 	rdm_assert(is_ours(ptr));
@@ -268,7 +286,8 @@ __attribute__((noinline)) static void free_ours(void *ptr)
 	if (UNLIKELY(rdm_stacks_any()))
 		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
 	rdm_call_begins();
-	rdm_free(ptr);
+	if (!UNLIKELY(rdm_notes_any()) || settle(ptr))
+		rdm_free(ptr);
 	rdm_call_ends();
 }
 
@@ -288,18 +307,13 @@ RDM_EXPORT void free(void *ptr)
 		rdm_next.free(ptr);
 }
 
-static void *zeroed(void *block, size_t size)
-{
-	rdm_assert(block);
-	rdm_discard_zero(block, size, rdm_usable_size(block));
-	return block;
-}
-
 void *rdm_preload_zeroed(size_t alignment, size_t size)
 {
-	void *block = rdm_preload_alloc(alignment, size);
+	void *block = rdm_preload_alloc(alignment <= RDM_UNIT ? ZEROED : alignment, size);
 
-	return block ? zeroed(block, size) : NULL;
+	if (block && alignment > RDM_UNIT)
+		memset(block, 0, size);
+	return block;
 }
 
 void *rdm_family_calloc(const struct rdm_next *next, size_t nmemb, size_t size)
@@ -349,6 +363,15 @@ static void *move(const struct rdm_next *next, void *ptr, size_t old, size_t siz
 	return block;
 }
 
+/* What was done to its pages ends with the block, or goes on while it is large enough. */
+static void *move_noted(const struct rdm_next *next, void *ptr, size_t old, size_t size)
+{
+	if (size <= old && size > old / 2)
+		return ptr;
+	rdm_notes_open(ptr, old);
+	return move(next, ptr, old, size);
+}
+
 static void *realloc_ours(const struct rdm_next *next, void *ptr, size_t size)
 {
 	rdm_pool *pool = atomic_load_explicit(&opened, memory_order_acquire);
@@ -361,6 +384,8 @@ static void *realloc_ours(const struct rdm_next *next, void *ptr, size_t size)
 	    is_closed(pool))
 		return move(next, ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
+	if (UNLIKELY(rdm_notes_any()) && rdm_notes_in(ptr, old))
+		return move_noted(next, ptr, old, size);
 	rdm_call_begins();
 	block = rdm_realloc(pool, ptr, whole_pages(size));
 	rdm_call_ends();

@@ -5,8 +5,9 @@
 /*
  * What the preload's files share. Each of them takes the place of others' functions:
  * family.c of the malloc family, names.c of its other names, operators.c of C++'s, ibverbs.c of
- * libibverbs', advice.c of madvise, mlockall.c of mlockall, process.c of what makes processes,
- * sandbox.c of what shuts them in, mpi.c of MPI's allocation. entries.list has each of their names.
+ * libibverbs', advice.c of madvise, protection.c of mprotect and its like, mlockall.c of mlockall,
+ * process.c of what makes processes, sandbox.c of what shuts them in, mpi.c of MPI's allocation.
+ * entries.list has each of their names.
  */
 
 #include <stdbool.h>
@@ -42,5 +43,11 @@ void rdm_preload_serve_all(bool on);
 bool rdm_preload_is_door(long number, unsigned long operation);
 void rdm_preload_before_door(void);
 void rdm_preload_behind_door(void);
+
+/* Of madvise(): which kinds of notes (notes.h) an advice makes, and which it ends. */
+unsigned rdm_advice_kinds(int advice);
+unsigned rdm_advice_undone(int advice);
+/* What prctl() leaves on pages. False with errno: it cannot be noted, and must not be done. */
+bool rdm_preload_notes_prctl(int option, const unsigned long arg[4]);
 
 #endif

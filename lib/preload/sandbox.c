@@ -43,6 +43,8 @@ RDM_EXPORT int prctl(int option, ...)
 	for (unsigned i = 0; i < 4; i++)
 		arg[i] = va_arg(rest, unsigned long);
 	va_end(rest);
+	if (!rdm_preload_notes_prctl(option, arg))
+		return -1;
 	if (door)
 		rdm_preload_before_door();
 	result = (int)syscall(SYS_prctl, option, arg[0], arg[1], arg[2], arg[3]);

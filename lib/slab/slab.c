@@ -14,6 +14,7 @@
 #include "memory/reserve.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
+#include "slab/fresh.h"
 #include "slab/registration.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
@@ -165,7 +166,8 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	size_t pages = length >> rdm_state.page_shift;
 	size_t words = (pages + RDM_BITS_WORD - 1) / RDM_BITS_WORD;
 	struct rdm_slab *slab;
-	size_t size = sizeof(*slab) + words * sizeof(slab->carved[0]);
+	size_t more = rdm_fresh_words(set, pages);
+	size_t size = sizeof(*slab) + (words + more) * sizeof(slab->carved[0]);
 
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	slab = rdm_meta_alloc_aligned(size, RDM_CACHE_LINE);
@@ -179,6 +181,7 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	slab->heap = set->heap;
 	slab->length = length;
 	slab->pages = slab->free_pages = pages;
+	slab->used = more ? slab->carved + words : NULL;
 	return slab;
 }
 

@@ -47,6 +47,8 @@ struct rdm_slab {
 	TAILQ_ENTRY(rdm_slab) link;
 	void *shadow;             /* snapshot.c: the child's copy, while fork() runs */
 	_Atomic(uint16_t *) pins; /* of the ops: a count for each page, once there was one */
+	_Atomic(uint8_t *) notes; /* of the ops: a byte for each page, once there was one */
+	unsigned long *used;      /* fresh.c: a bit for each page that a block has had, or NULL */
 	unsigned long carved[];   /* a bit for each page */
 };
 
@@ -78,6 +80,8 @@ struct rdm_slab_ops {
 	size_t (*pinned_bytes)(const struct rdm_slab *slab);
 	/* Runs of one set, before anybody can have them again; inside the gate, with no lock. */
 	void (*uncarved)(const struct rdm_run *run, size_t count);
+	/* Makes the first `size` bytes zero where a block has had all, with no lock. NULL: by writing. */
+	void (*zero)(char *at, size_t size, size_t usable);
 	/* Moves whole pages of one block to another; no lock. False: nothing was moved. */
 	bool (*move)(void *to, void *from, size_t length);
 	/* Around fork(), with the set's lock held; copy is for rdm_snapshot_take(). */
