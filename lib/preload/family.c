@@ -16,6 +16,7 @@
 #include "base/conf.h"
 #include "base/contract.h"
 #include "base/log.h"
+#include "base/page.h"
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "plain/discard.h"
@@ -29,11 +30,17 @@
 #include "sync/interrupted.h"
 #include "sync/quiesce.h"
 
+/* The default threshold. */
+#define LARGE ((size_t)8 << 10)
+
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
 
 /* Nothing is as large before the constructor, or where there is no pool. */
 static _Atomic size_t threshold = SIZE_MAX;
 static _Atomic(rdm_pool *) opened;
+
+/* Blocks from so many bytes up to so many are made longer, to whole pages. */
+static size_t page_bytes, isolated_from = SIZE_MAX, isolated_bytes;
 
 /* What contains an address, or NULL. */
 static const void *object_of(const void *addr)
@@ -55,6 +62,25 @@ static bool is_behind(void)
 	       found != object_of((const void *)getauxval(AT_ENTRY));
 }
 
+/* Where pages are large, few blocks of the default would be worth one of their own. */
+static size_t first_threshold(void)
+{
+	size_t set = rdm_conf()->threshold;
+
+	return set == LARGE && page_bytes / 2 > set ? page_bytes / 2 : set;
+}
+
+/* Size classes of four pages and more are whole pages, so that blocks of these share none. */
+static void isolate(void)
+{
+	size_t half;
+
+	page_bytes = rdm_page_size();
+	half = page_bytes / 2 > LARGE ? page_bytes / 2 : LARGE;
+	isolated_from = half < page_bytes ? half : page_bytes;
+	isolated_bytes = 4 * page_bytes - isolated_from;
+}
+
 /* After the constructors that make fork handlers, before all ordinary ones. */
 __attribute__((constructor(102))) static void start(void)
 {
@@ -67,7 +93,8 @@ __attribute__((constructor(102))) static void start(void)
 			"another malloc stands before rdmalloc in LD_PRELOAD: only what that one "
 			"leaves comes here, so put librdmalloc-preload.so first");
 	rdm_report_open();
-	atomic_store(&threshold, conf->threshold);
+	isolate();
+	atomic_store(&threshold, first_threshold());
 }
 
 /* When it is needed first: many programs have no large blocks, and end at once. */
@@ -102,7 +129,30 @@ void rdm_preload_stand_back(bool back)
 	const struct rdm_conf *conf = rdm_conf();
 
 	if (conf->enabled && !atomic_load(&opened))
-		atomic_store(&threshold, back ? SIZE_MAX : conf->threshold);
+		atomic_store(&threshold, back ? SIZE_MAX : first_threshold());
+}
+
+static _Atomic unsigned serving_all;
+
+static size_t wanted_threshold(void)
+{
+	return atomic_load(&serving_all) ? 0 : first_threshold();
+}
+
+void rdm_preload_serve_all(bool on)
+{
+	size_t wanted;
+
+	rdm_assert(atomic_load(&opened));
+	if (on)
+		atomic_fetch_add(&serving_all, 1);
+	else
+		atomic_fetch_sub(&serving_all, 1);
+	/* Another thread may change the number in between, and be done before this. */
+	do {
+		wanted = wanted_threshold();
+		atomic_store(&threshold, wanted);
+	} while (wanted != wanted_threshold());
 }
 
 static bool is_large(size_t size)
@@ -129,8 +179,15 @@ static void count(const void *block, size_t size)
 		rdm_report_refused(size);
 }
 
+/* No two blocks of a page and more share one. */
+static size_t whole_pages(size_t size)
+{
+	return size - isolated_from < isolated_bytes ? (size + page_bytes - 1) & -page_bytes : size;
+}
+
 static void *allocate(rdm_pool *pool, size_t alignment, size_t size)
 {
+	size = whole_pages(size);
 	return alignment <= RDM_UNIT ? rdm_malloc(pool, size) :
 				       rdm_aligned_alloc(pool, alignment, size);
 }
@@ -239,7 +296,7 @@ static void *realloc_ours(void *ptr, size_t size)
 		return move(ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
 	rdm_call_begins();
-	block = rdm_realloc(pool, ptr, size);
+	block = rdm_realloc(pool, ptr, whole_pages(size));
 	rdm_call_ends();
 	if (block) {
 		if (UNLIKELY(rdm_report_is_wanted)) {
