@@ -106,6 +106,7 @@ LIB_SOURCES = \
 	lib/base/kernel.h \
 	lib/base/log.c \
 	lib/base/log.h \
+	lib/base/page.h \
 	lib/base/size_class.h \
 	lib/base/version.c
 
@@ -117,11 +118,16 @@ PLAIN_SOURCES = \
 	lib/plain/bare_fork.c lib/plain/bare_fork.h \
 	lib/plain/discard.c lib/plain/discard.h \
 	lib/plain/inherit.c lib/plain/inherit.h \
+	lib/plain/kernel_copies.c lib/plain/kernel_copies.h \
+	lib/plain/ledger.c lib/plain/ledger.h \
+	lib/plain/page_pins.c lib/plain/page_pins.h \
 	lib/plain/pages.c lib/plain/pages.h \
 	lib/plain/pins.c lib/plain/pins.h \
 	lib/plain/plain.c lib/plain/plain.h \
 	lib/plain/present.c lib/plain/present.h \
-	lib/plain/stacks.c lib/plain/stacks.h
+	lib/plain/stacks.c lib/plain/stacks.h \
+	lib/plain/touch.c lib/plain/touch.h \
+	lib/plain/vmpin.c lib/plain/vmpin.h
 
 noinst_LTLIBRARIES += lib/libflavour-linked.la
 lib_libflavour_linked_la_SOURCES = $(LIB_SOURCES)
@@ -157,6 +163,7 @@ lib_libflavour_preload_la_SOURCES = \
 	lib/preload/preload.h \
 	lib/preload/process.c \
 	lib/preload/report.c lib/preload/report.h \
+	lib/preload/sandbox.c \
 	lib/preload/without.h
 if HAVE_VERBS
 lib_libflavour_preload_la_SOURCES += lib/preload/reuse.c lib/preload/reuse.h lib/preload/ibverbs.c
@@ -174,7 +181,7 @@ lib_librdmalloc_preload_la_LDFLAGS = -module -avoid-version -shared $(RDM_LDFLAG
 	-Wl,--version-script=$(top_srcdir)/lib/preload/preload.map \
 	-Wl,--exclude-libs,libjemalloc_pic.a -Wl,$(JEMALLOC_ARCHIVE)
 EXTRA_lib_librdmalloc_preload_la_DEPENDENCIES = lib/preload/preload.map $(JEMALLOC_ARCHIVE)
-EXTRA_DIST += lib/preload/preload.map
+EXTRA_DIST += lib/preload/preload.map lib/preload/registrations.list
 
 # With steps that can be dropped.
 check_LTLIBRARIES += lib/librdmalloc-preload-test.la

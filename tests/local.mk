@@ -35,6 +35,7 @@ check_PROGRAMS = \
 	tests/unit/resize \
 	tests/unit/tools \
 	tests/unit/unmergeable \
+	tests/unit/vmpin \
 	tests/unit/watermark \
 	tests/fork/policy_anon tests/fork/policy_shared tests/fork/policy_hugetlb \
 	tests/fork/child_anon tests/fork/child_shared tests/fork/child_hugetlb \
@@ -61,10 +62,14 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/faults/stranger \
 	tests/load/dlopen \
+	tests/preload/advice \
+	tests/preload/announced \
 	tests/preload/family \
 	tests/preload/forks \
 	tests/preload/limits \
+	tests/preload/mpi_names \
 	tests/preload/order \
+	tests/preload/origin \
 	tests/preload/registered \
 	tests/preload/signal \
 	tests/preload/stacks \
@@ -89,7 +94,8 @@ tests_faults_memlock_SOURCES = tests/faults/memlock.c tests/faults/sparse.h
 tests_faults_uring_SOURCES = tests/faults/uring.c tests/faults/sparse.h
 endif
 if HAVE_VERBS
-check_PROGRAMS += tests/faults/device
+check_PROGRAMS += tests/faults/device tests/preload/ways
+check_LTLIBRARIES += tests/preload/libverbs_of_tomorrow.la
 endif
 TESTS = $(check_PROGRAMS) $(dist_check_SCRIPTS)
 
@@ -110,8 +116,12 @@ tests_unit_depot_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm
 tests_unit_depot_LDADD = $(STEP_TEST_LIBS)
 tests_unit_pins_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
 tests_unit_pins_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
-	-Wl,--wrap=rdm_present_pinned -Wl,--wrap=syscall
+	-Wl,--wrap=rdm_vmpin_read -Wl,--wrap=rdm_kernel_copies_known \
+	-Wl,--wrap=rdm_kernel_copies_ask -Wl,--wrap=syscall
 tests_unit_pins_LDADD = $(PLAIN_TEST_LIBS)
+tests_unit_vmpin_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS) -DRDM_PRELOAD
+tests_unit_vmpin_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=syscall
+tests_unit_vmpin_LDADD = $(PLAIN_TEST_LIBS)
 tests_unit_watermark_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_watermark_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_background_wake
 tests_unit_watermark_LDADD = $(STEP_TEST_LIBS)
@@ -183,6 +193,27 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Programs that start themselves again under the preload.
 preload_support = tests/preload/start.c tests/preload/start.h
+tests_preload_advice_SOURCES = tests/preload/advice.c $(preload_support)
+tests_preload_advice_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_announced_SOURCES = tests/preload/announced.c $(preload_support)
+tests_preload_announced_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_origin_SOURCES = tests/preload/origin.c $(preload_support)
+tests_preload_origin_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_libverbs_of_tomorrow_la_SOURCES = \
+	tests/preload/verbs_of_tomorrow.c tests/preload/verbs_of_tomorrow.h
+tests_preload_libverbs_of_tomorrow_la_LDFLAGS = -shared -avoid-version -rpath /nowhere
+tests_preload_ways_SOURCES = \
+	tests/preload/ways.c tests/preload/verbs_of_tomorrow.h $(preload_support)
+tests_preload_ways_LDADD = tests/preload/libverbs_of_tomorrow.la tests/libsupport.la
+check_LTLIBRARIES += tests/preload/libmpi_stand_in.la tests/preload/libmpi_tool.la
+tests_preload_libmpi_stand_in_la_SOURCES = tests/preload/mpi_stand_in.c
+tests_preload_libmpi_stand_in_la_LDFLAGS = -shared -avoid-version -rpath /nowhere
+tests_preload_libmpi_tool_la_SOURCES = tests/preload/mpi_tool.c
+tests_preload_libmpi_tool_la_LDFLAGS = -shared -module -avoid-version -rpath /nowhere
+tests_preload_libmpi_tool_la_LIBADD = tests/preload/libmpi_stand_in.la
+tests_preload_mpi_names_SOURCES = tests/preload/mpi_names.c $(preload_support)
+tests_preload_mpi_names_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+EXTRA_tests_preload_mpi_names_DEPENDENCIES = tests/preload/libmpi_tool.la
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
@@ -245,7 +276,7 @@ AM_TESTS_ENVIRONMENT = \
 		CMOCKA_MESSAGE_OUTPUT;
 
 dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/run \
-	tests/house/floors tests/install/run tests/bench/smoke
+	tests/house/floors tests/house/registrations tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/preload/programs/run

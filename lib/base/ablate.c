@@ -17,6 +17,7 @@ static const struct {
 	{ "gate", RDM_ABLATE_GATE },         { "threads", RDM_ABLATE_THREADS },
 	{ "first", RDM_ABLATE_FIRST },       { "interrupted", RDM_ABLATE_INTERRUPTED },
 	{ "unseen", RDM_ABLATE_UNSEEN },     { "cancel", RDM_ABLATE_CANCEL },
+	{ "leave", RDM_ABLATE_LEAVE },
 };
 
 static unsigned dropped;

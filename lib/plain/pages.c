@@ -2,23 +2,15 @@
 #include "plain/pages.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/ablate.h"
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/locked.h"
 #include "memory/reserve.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 /* Charged for, as malloc's is. */
 int rdm_pages_map(void *addr, size_t length)
@@ -52,32 +44,4 @@ bool rdm_pages_move(void *to, void *from, size_t length)
 	if (rdm_kernel_map(to, length, PROT_READ | PROT_WRITE, MAP_FIXED) != to)
 		rdm_die("%zu bytes cannot be mapped again (%s)", length, strerror(errno));
 	return false;
-}
-
-/*
- * A write that the kernel makes for us: adds nothing, and fails with EFAULT where one of ours would
- * be a SIGSEGV.
- */
-static void touch_page(void *page)
-{
-	static uint32_t nobody;
-
-	syscall(SYS_futex, &nobody, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 0, (void *)0, page,
-		FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0));
-}
-
-void rdm_pages_touch(void *addr, size_t length)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *start = (char *)((uintptr_t)addr & ~(page - 1));
-	const char *end = (char *)addr + length;
-
-	rdm_assert(addr || !length);
-	/* Nobody can pin more than there is: do not look for it page by page. */
-	if (rdm_ablated(RDM_ABLATE_WRITE) || length / page > (size_t)sysconf(_SC_PHYS_PAGES))
-		return;
-	length = ((size_t)(end - start) + page - 1) & ~(page - 1);
-	if (rdm_kernel_advise(start, length, MADV_POPULATE_WRITE) && errno == EINVAL)
-		for (size_t i = 0; i < length; i += page)
-			touch_page(start + i);
 }

@@ -24,10 +24,4 @@ void rdm_pages_discard(void *addr, size_t length, bool moved);
  */
 bool rdm_pages_move(void *to, void *from, size_t length);
 
-/*
- * Makes pages of any memory present, written and ours alone, as a write would. What cannot
- * be written is left as it is.
- */
-void rdm_pages_touch(void *addr, size_t length);
-
 #endif

@@ -7,245 +7,43 @@
 #include <sys/mman.h>
 
 #include "base/ablate.h"
-#include "base/clock.h"
 #include "base/blame.h"
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
-#include "memory/meta.h"
+#include "base/page.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
+#include "plain/kernel_copies.h"
+#include "plain/ledger.h"
+#include "plain/page_pins.h"
 #include "plain/pages.h"
-#include "plain/present.h"
 #include "plain/stacks.h"
+#include "plain/touch.h"
+#include "plain/vmpin.h"
 #include "sync/gate.h"
 #include "sync/interrupted.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
-#define BUCKETS 4096
-
-struct rdm_pin {
-	LIST_ENTRY(rdm_pin) link;
-	const void *handle;
-	char *addr;
-	size_t length;
-};
-
 static struct rdm_lock lock = RDM_LOCK_INIT(RDM_RANK_PINS);
-static LIST_HEAD(bucket, rdm_pin) named[BUCKETS];
 static struct rdm_pin_counts counts;
-
-/* A kernel may take its time to unpin what has ended. */
-#define LATELY_MS 200
-static uint32_t dropped_at;
-static size_t dropped_lately;
 
 /* Of the fork that runs. */
 static bool everything;
 
-static size_t page_size(void)
-{
-	return (size_t)1 << rdm_state.page_shift;
-}
-
-/* The pages of a range that are in one plain slab. */
-struct part {
-	struct rdm_slab *slab;
-	size_t first, end;
-};
-
-static size_t page_of(const struct rdm_slab *slab, const char *addr)
-{
-	rdm_assert(addr >= slab->base && addr < slab->base + slab->length);
-	return (size_t)(addr - slab->base) >> rdm_state.page_shift;
-}
-
-static char *page_address(const struct rdm_slab *slab, size_t page)
-{
-	rdm_assert(page <= slab->pages);
-	return slab->base + (page << rdm_state.page_shift);
-}
-
-/* The next address in the reserve, from `at` on; `end` may be far beyond any memory. */
-static char *enter_reserve(char *at, const char *end)
-{
-	char *base = (char *)rdm_reserve.base;
-
-	if (rdm_reserve_has(at))
-		return at;
-	return at < base && base < end && rdm_reserve_size() ? base : (char *)(uintptr_t)end;
-}
-
-/* Goes on at *at; false at the end. */
-static bool next_part(char **at, const char *end, struct part *part)
-{
-	while (*at < end && (*at = enter_reserve(*at, end)) < end) {
-		struct rdm_slab *slab = rdm_slab_of(*at);
-		const char *last = end - 1;
-
-		if (!slab) {
-			*at = (char *)(((uintptr_t)*at & ~(RDM_GRANULE - 1)) + RDM_GRANULE);
-			continue;
-		}
-		if (last >= slab->base + slab->length)
-			last = slab->base + slab->length - 1;
-		part->slab = slab;
-		part->first = page_of(slab, *at);
-		part->end = page_of(slab, last) + 1;
-		*at = slab->base + slab->length;
-		return true;
-	}
-	return false;
-}
-
-static int advise(char *addr, size_t length, int advice)
-{
-	return rdm_kernel_advise(addr, length, advice) ? errno : 0;
-}
-
-static uint16_t *pins_of(const struct rdm_slab *slab)
-{
-	return atomic_load_explicit(&slab->pins, memory_order_acquire);
-}
-
-static bool make_pins(struct rdm_slab *slab)
-{
-	uint16_t *none = NULL, *pins;
-
-	if (pins_of(slab))
-		return true;
-	pins = rdm_meta_alloc(slab->pages * sizeof(*pins));
-	if (pins && !atomic_compare_exchange_strong(&slab->pins, &none, pins))
-		rdm_meta_free(pins);
-	return pins;
-}
-
-static uint16_t read_pin(const uint16_t *pins, size_t page)
-{
-	return __atomic_load_n(&pins[page], __ATOMIC_RELAXED);
-}
-
-static void write_pin(uint16_t *pins, size_t page, uint16_t count)
-{
-	__atomic_store_n(&pins[page], count, __ATOMIC_RELAXED);
-}
-
-/* Pages without a pin. */
-static void put_in_again(const struct part *part, size_t first, size_t end)
-{
-	if (!part->slab->set->ops->outlives_fork ||
-	    !advise(page_address(part->slab, first), (end - first) << rdm_state.page_shift,
-		    MADV_DOFORK))
-		return;
-	/* Children do not inherit them, so they must get copies. */
-	for (size_t i = first; i < end; i++)
-		write_pin(pins_of(part->slab), i, UINT16_MAX);
-}
-
-/* The kernel may have marked some pages of the part before it failed. */
-static void undo_hold(const struct part *part)
-{
-	const uint16_t *pins = pins_of(part->slab);
-	size_t end;
-
-	for (size_t i = part->first; i < part->end; i = end) {
-		for (end = i + 1; end < part->end && !pins[end] == !pins[i];)
-			end++;
-		if (!pins[i])
-			put_in_again(part, i, end);
-	}
-}
-
-static int hold(const struct part *part)
-{
-	char *start = page_address(part->slab, part->first);
-	uint16_t *pins = pins_of(part->slab);
-	int error = 0;
-
-	rdm_assert(rdm_lock_is_mine(&lock));
-	rdm_assert(pins);
-	rdm_assert(part->first < part->end && part->end <= part->slab->pages);
-	if (part->slab->set->ops->outlives_fork && !rdm_ablated(RDM_ABLATE_DONTFORK))
-		error = advise(start, (part->end - part->first) << rdm_state.page_shift,
-			       MADV_DONTFORK);
-	if (error) {
-		undo_hold(part);
-		return error;
-	}
-	/* One that has so many stays pinned for ever. */
-	for (size_t i = part->first; i < part->end; i++)
-		if (pins[i] < UINT16_MAX)
-			write_pin(pins, i, pins[i] + 1);
-	return 0;
-}
-
-static void let_go(const struct part *part)
-{
-	uint16_t *pins = pins_of(part->slab);
-	size_t end;
-
-	rdm_assert(rdm_lock_is_mine(&lock));
-	rdm_assert(part->first < part->end && part->end <= part->slab->pages);
-	if (!pins)
-		return;
-	for (size_t i = part->first; i < part->end; i = end) {
-		bool free = pins[i] == 1;
-
-		if (pins[i] && pins[i] < UINT16_MAX)
-			write_pin(pins, i, pins[i] - 1);
-		end = i + 1;
-		if (!free)
-			continue;
-		for (; end < part->end && pins[end] == 1; end++)
-			write_pin(pins, end, 0);
-		put_in_again(part, i, end);
-	}
-}
-
-static size_t pages_of(const char *addr, size_t length)
-{
-	uintptr_t start = (uintptr_t)addr & ~(page_size() - 1);
-
-	return ((uintptr_t)addr + length - start + page_size() - 1) >> rdm_state.page_shift;
-}
-
-static void let_range_go(char *addr, const char *end)
-{
-	struct part part;
-
-	while (next_part(&addr, end, &part))
-		let_go(&part);
-}
-
-/* 0 or an errno value. */
 static int hold_range(char *addr, size_t length)
 {
-	char *at = addr, *done = addr;
-	bool inside = false;
-	struct part part;
-	int error = 0;
+	bool inside;
+	int error;
 
-	rdm_assert(length);
-	while (!error && next_part(&at, addr + length, &part)) {
-		inside = true;
-		if (!make_pins(part.slab)) {
-			error = ENOMEM;
-			break;
-		}
-		rdm_lock_take(&lock);
-		error = hold(&part);
-		rdm_lock_release(&lock);
-		if (!error)
-			done = at;
-	}
+	if (!rdm_page_pins_prepare(addr, length))
+		return ENOMEM;
 	rdm_lock_take(&lock);
-	if (error) {
-		let_range_go(addr, done);
-	} else {
+	error = rdm_page_pins_hold(addr, length, &inside);
+	if (!error) {
 		*(inside ? &counts.inside : &counts.outside) += 1;
 		*(inside ? &counts.inside_bytes : &counts.outside_bytes) += length;
-		counts.pages += pages_of(addr, length);
 	}
 	rdm_lock_release(&lock);
 	if (error)
@@ -253,67 +51,53 @@ static int hold_range(char *addr, size_t length)
 			  &(struct rdm_failure){ error, RDM_WANT_MAPPINGS, length, NULL },
 			  "cannot take %zu bytes at %p out of fork() to register them", length,
 			  (void *)addr);
-	return error ? ENOMEM : 0;
+	return error;
 }
 
-int rdm_pins_add_range(void *addr, size_t length)
+static void close_entry(struct rdm_pin *pin)
 {
-	int error = hold_range(addr, length);
-
-	if (!error) {
-		rdm_pages_touch(addr, length);
-		return 0;
-	}
-	errno = error;
-	return -1;
-}
-
-static size_t pages_dropped_lately(void)
-{
-	return rdm_clock_ms() - dropped_at < LATELY_MS ? dropped_lately : 0;
-}
-
-void rdm_pins_drop_range(void *addr, size_t length)
-{
-	size_t pages = pages_of(addr, length);
-
 	rdm_lock_take(&lock);
-	counts.pages -= pages < counts.pages ? pages : counts.pages;
-	dropped_lately = pages_dropped_lately() + pages;
-	dropped_at = rdm_clock_ms();
-	let_range_go(addr, (char *)addr + length);
+	rdm_ledger_close(pin);
 	rdm_lock_release(&lock);
+	rdm_ledger_free(pin);
+}
+
+/*
+ * An open entry for memory that is out of the fork, and has been written since. It is there
+ * before the first page is out: who forks meanwhile must copy it.
+ */
+static struct rdm_pin *prepare(char *addr, size_t length)
+{
+	struct rdm_pin *pin = rdm_ledger_entry(addr, length);
+
+	errno = ENOMEM;
+	if (!pin) {
+		rdm_log(RDM_LOG_ERROR, "no memory for the record of a registration");
+		return NULL;
+	}
+	rdm_lock_take(&lock);
+	rdm_ledger_open(pin);
+	rdm_lock_release(&lock);
+	if (hold_range(addr, length)) {
+		close_entry(pin);
+		errno = ENOMEM;
+		return NULL;
+	}
+	rdm_touch(addr, length);
+	return pin;
 }
 
 struct rdm_pin *rdm_pins_add(void *addr, size_t length)
 {
-	struct rdm_pin *pin = rdm_meta_alloc(sizeof(*pin));
-
-	if (!pin) {
-		rdm_log(RDM_LOG_ERROR, "no memory for the record of a registration");
-		errno = ENOMEM;
-		return NULL;
-	}
-	pin->addr = addr;
-	pin->length = length;
-	if (!rdm_pins_add_range(addr, length))
-		return pin;
-	rdm_meta_free(pin);
-	errno = ENOMEM;
-	return NULL;
-}
-
-static struct bucket *bucket_of(const void *handle)
-{
-	return &named[((uintptr_t)handle >> 4 ^ (uintptr_t)handle >> 16) % BUCKETS];
+	/* The kernel pins the page that no byte is in. */
+	return prepare(addr, !length && rdm_page_start(addr) != addr ? 1 : length);
 }
 
 void rdm_pins_name(struct rdm_pin *pin, const void *handle)
 {
 	rdm_assert(pin && handle);
-	pin->handle = handle;
 	rdm_lock_take(&lock);
-	LIST_INSERT_HEAD(bucket_of(handle), pin, link);
+	rdm_ledger_name(pin, handle);
 	rdm_lock_release(&lock);
 }
 
@@ -322,11 +106,7 @@ struct rdm_pin *rdm_pins_take(const void *handle)
 	struct rdm_pin *pin;
 
 	rdm_lock_take(&lock);
-	LIST_FOREACH (pin, bucket_of(handle), link)
-		if (pin->handle == handle)
-			break;
-	if (pin)
-		LIST_REMOVE(pin, link);
+	pin = rdm_ledger_take(handle);
 	rdm_lock_release(&lock);
 	return pin;
 }
@@ -334,65 +114,106 @@ struct rdm_pin *rdm_pins_take(const void *handle)
 void rdm_pins_drop(struct rdm_pin *pin)
 {
 	rdm_assert(pin);
-	rdm_pins_drop_range(pin->addr, pin->length);
-	rdm_meta_free(pin);
+	rdm_lock_take(&lock);
+	rdm_ledger_close(pin);
+	rdm_page_pins_let_go(pin->addr, pin->length);
+	rdm_lock_release(&lock);
+	rdm_ledger_free(pin);
+}
+
+int rdm_pins_add_range(void *addr, size_t length)
+{
+	struct rdm_pin *pin = prepare(addr, length);
+
+	rdm_assert(length);
+	if (!pin)
+		return -1;
+	rdm_lock_take(&lock);
+	pin = rdm_ledger_announce(pin);
+	rdm_lock_release(&lock);
+	rdm_ledger_free(pin);
+	return 0;
+}
+
+void rdm_pins_drop_range(void *addr, size_t length)
+{
+	char *from = rdm_page_start(addr),
+	     *end = rdm_page_start((char *)addr + length + rdm_page_size() - 1), *run;
+	/* Where there is no memory for them, what sticks out stays pinned. */
+	struct rdm_pin *spare[RDM_LEDGER_SPARES] = { NULL, rdm_ledger_entry(NULL, 0),
+						     rdm_ledger_entry(NULL, 0) };
+
+	while (from < end) {
+		rdm_lock_take(&lock);
+		if (rdm_ledger_withdraw(from, end, spare, &run, &length)) {
+			rdm_page_pins_let_go(run, length);
+			from = run + length;
+		} else {
+			from = end;
+		}
+		rdm_lock_release(&lock);
+		rdm_ledger_free(spare[0]);
+		spare[0] = NULL;
+	}
+	for (unsigned i = 0; i < RDM_LEDGER_SPARES; i++)
+		rdm_ledger_free(spare[i]);
 }
 
 void rdm_pins_count(struct rdm_pin_counts *out)
 {
 	rdm_lock_take(&lock);
 	*out = counts;
+	out->pages = rdm_ledger_pages();
 	rdm_lock_release(&lock);
 }
 
-/* The first page from `page` on, before `end`, that is pinned or is not. */
-static size_t next_pinned(const struct rdm_slab *slab, size_t page, size_t end, bool pinned)
+bool rdm_pins_exist(void)
 {
-	const uint16_t *pins = pins_of(slab);
-
-	rdm_assert(page <= end && end <= slab->pages);
-	if (!pins)
-		return pinned ? end : page;
-	while (page < end && (read_pin(pins, page) != 0) != pinned)
-		page++;
-	return page;
+	return rdm_ledger_pages() != 0;
 }
 
 bool rdm_pins_any(const void *addr, size_t length)
 {
-	char *at = (char *)(uintptr_t)addr;
-	struct part part;
+	return rdm_page_pins_any(addr, length);
+}
 
-	while (next_part(&at, (const char *)addr + length, &part))
-		if (next_pinned(part.slab, part.first, part.end, true) < part.end)
-			return true;
-	return false;
+/* With the lock. pinned: as far as the kernel says. */
+static bool is_unseen(size_t *pinned)
+{
+	*pinned = SIZE_MAX;
+	return !rdm_vmpin_read(pinned) || !rdm_ledger_explains(*pinned);
 }
 
 bool rdm_pins_unseen(void)
 {
+	bool unseen;
+	size_t pinned;
+
 	rdm_assert(rdm_gate_is_inside() || rdm_quiesce_is_held());
-	/* What the kernel has yet to unpin may stay where it is, too. */
-	return !rdm_ablated(RDM_ABLATE_UNSEEN) &&
-	       rdm_present_pinned() > __atomic_load_n(&counts.pages, __ATOMIC_RELAXED);
+	if (rdm_ablated(RDM_ABLATE_UNSEEN))
+		return false;
+	rdm_lock_take(&lock);
+	unseen = is_unseen(&pinned);
+	rdm_lock_release(&lock);
+	return unseen;
 }
 
 bool rdm_pins_discard(void *addr, size_t length)
 {
 	const struct rdm_slab *slab = rdm_slab_of(addr);
-	size_t page = page_of(slab, addr);
+	size_t page = rdm_page_pins_page(slab, addr);
 	size_t end = page + (length >> rdm_state.page_shift);
 	bool all = true;
 
 	rdm_assert(end <= slab->pages);
 	while (page < end) {
-		size_t until = next_pinned(slab, page, end, true);
+		size_t until = rdm_page_pins_next(slab, page, end, true);
 
 		if (until > page)
-			rdm_pages_discard(page_address(slab, page),
+			rdm_pages_discard(rdm_page_pins_address(slab, page),
 					  (until - page) << rdm_state.page_shift,
 					  slab->set->ops->outlives_fork);
-		page = next_pinned(slab, until, end, false);
+		page = rdm_page_pins_next(slab, until, end, false);
 		all &= until == end;
 	}
 	return all;
@@ -400,16 +221,17 @@ bool rdm_pins_discard(void *addr, size_t length)
 
 static bool stays_here(const struct rdm_slab *slab, const uint16_t *pins, size_t page)
 {
-	return (everything || (pins && pins[page])) && !rdm_stacks_spare(page_address(slab, page));
+	return (everything || (pins && pins[page])) &&
+	       !rdm_stacks_spare(rdm_page_pins_address(slab, page));
 }
 
 /* The first page from `page` on, before `end`, that stays here or does not. */
 static size_t next_staying(const struct rdm_slab *slab, size_t page, size_t end, bool stays)
 {
-	const uint16_t *pins = pins_of(slab);
+	const uint16_t *pins = rdm_page_pins_of(slab);
 
 	if (!everything && !rdm_stacks_are_spared())
-		return next_pinned(slab, page, end, stays);
+		return rdm_page_pins_next(slab, page, end, stays);
 	while (page < end && stays_here(slab, pins, page) != stays)
 		page++;
 	return page;
@@ -417,20 +239,21 @@ static size_t next_staying(const struct rdm_slab *slab, size_t page, size_t end,
 
 bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **run, size_t *length)
 {
-	const uint16_t *pins = pins_of(slab);
+	const uint16_t *pins = rdm_page_pins_of(slab);
 	size_t page, first, last;
 
 	rdm_assert(from >= slab->base);
 	rdm_assert(end <= slab->base + slab->length);
 	if (from >= end || (!pins && !everything))
 		return false;
-	last = page_of(slab, end - 1);
-	first = next_staying(slab, page_of(slab, from), last + 1, true);
+	last = rdm_page_pins_page(slab, end - 1);
+	first = next_staying(slab, rdm_page_pins_page(slab, from), last + 1, true);
 	page = next_staying(slab, first, last + 1, false);
 	if (page == first)
 		return false;
-	*run = page_address(slab, first) > from ? page_address(slab, first) : from;
-	*length = (size_t)((page > last ? end : page_address(slab, page)) - *run);
+	*run = rdm_page_pins_address(slab, first) > from ? rdm_page_pins_address(slab, first) :
+							   from;
+	*length = (size_t)((page > last ? end : rdm_page_pins_address(slab, page)) - *run);
 	return true;
 }
 
@@ -462,11 +285,6 @@ void rdm_pins_spare(const void *stack)
 		rdm_stacks_spare_at(stack);
 }
 
-bool rdm_pins_exist(void)
-{
-	return __atomic_load_n(&counts.pages, __ATOMIC_RELAXED) != 0;
-}
-
 static bool locked_by_fork;
 
 void rdm_pins_prefork(void)
@@ -489,13 +307,14 @@ bool rdm_pins_try_prefork(void)
 /* Pages that this fork spares. */
 static void advise_spared(const struct rdm_slab *slab, int advice)
 {
-	const uint16_t *pins = pins_of(slab);
+	const uint16_t *pins = rdm_page_pins_of(slab);
 
 	for (size_t page = 0; pins && rdm_stacks_are_spared() && page < slab->pages; page++)
-		if (pins[page] && rdm_stacks_spare(page_address(slab, page))) {
-			advise(page_address(slab, page), page_size(), advice);
+		if (pins[page] && rdm_stacks_spare(rdm_page_pins_address(slab, page))) {
+			rdm_kernel_advise(rdm_page_pins_address(slab, page), rdm_page_size(),
+					  advice);
 			if (advice == MADV_DONTFORK)
-				rdm_pages_touch(page_address(slab, page), page_size());
+				rdm_touch(rdm_page_pins_address(slab, page), rdm_page_size());
 		}
 }
 
@@ -505,69 +324,96 @@ static void take_out(const struct rdm_slab *slab)
 	size_t length;
 
 	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
-	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
-		int error = rdm_ablated(RDM_ABLATE_REASSERT | RDM_ABLATE_DONTFORK) ?
-				    0 :
-				    advise(run, length, MADV_DONTFORK);
-
-		if (error)
+	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length)
+		if (!rdm_ablated(RDM_ABLATE_REASSERT | RDM_ABLATE_DONTFORK) &&
+		    rdm_kernel_advise(run, length, MADV_DONTFORK))
 			rdm_log(RDM_LOG_ERROR,
 				"fork: MADV_DONTFORK on registered memory failed (%d): its data "
 				"can be lost",
-				error);
-	}
+				errno);
 	advise_spared(slab, MADV_DOFORK);
+}
+
+/* What is not registered. */
+static void put_in(const struct rdm_slab *slab)
+{
+	size_t end;
+
+	for (size_t page = 0; page < slab->pages; page = end) {
+		page = rdm_page_pins_next(slab, page, slab->pages, false);
+		end = rdm_page_pins_next(slab, page, slab->pages, true);
+		if (end > page)
+			rdm_kernel_advise(rdm_page_pins_address(slab, page),
+					  (end - page) << rdm_state.page_shift, MADV_DOFORK);
+	}
+}
+
+/*
+ * Whether the kernel copies for the child what strangers have pinned. The child that this
+ * is tried with gets nothing of the set, in which pins may be.
+ */
+static bool kernel_copies(const struct rdm_slab_set *set)
+{
+	const struct rdm_slab *slab;
+	bool all = true;
+
+	if (rdm_ablated(RDM_ABLATE_LEAVE))
+		return false;
+	if (rdm_kernel_copies_known() == RDM_COPIES_UNKNOWN) {
+		TAILQ_FOREACH (slab, &set->slabs, link)
+			all &= !rdm_kernel_advise(slab->base, slab->length, MADV_DONTFORK);
+		if (all)
+			rdm_kernel_copies_ask();
+		TAILQ_FOREACH (slab, &set->slabs, link)
+			put_in(slab);
+	}
+	return rdm_kernel_copies_known() == RDM_COPIES_YES;
+}
+
+static void say_unseen(size_t pinned)
+{
+	const char *who = everything ? "all large blocks are copied for the child" :
+				       "the kernel copies them for the child";
+
+	if (pinned == SIZE_MAX)
+		rdm_log(everything ? RDM_LOG_WARN : RDM_LOG_INFO,
+			"fork: /proc/self/status cannot be read, so that any page may be pinned: %s",
+			who);
+	else
+		rdm_log(RDM_LOG_WARN, "fork: %zu pages are pinned, of %zu it is known which: %s",
+			pinned, rdm_ledger_pages(), who);
 }
 
 void rdm_pins_prefork_set(struct rdm_slab_set *set)
 {
 	const struct rdm_slab *slab;
-	size_t pinned = rdm_present_pinned();
+	size_t pinned;
+	bool unseen;
 
 	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
 	rdm_stacks_for_each(rdm_pins_spare);
-	everything = pinned > counts.pages + pages_dropped_lately();
-	if (everything && !counts.unseen++)
-		rdm_log(RDM_LOG_WARN,
-			"fork: %zu pages are pinned, of %zu it is known which: all large blocks are "
-			"copied for the child",
-			pinned, counts.pages);
+	unseen = is_unseen(&pinned);
+	everything = unseen && !kernel_copies(set);
+	if (unseen && !counts.unseen++)
+		say_unseen(pinned);
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		take_out(slab);
-}
-
-/* Back to what is registered. */
-static void put_in(const struct rdm_slab *slab)
-{
-	size_t end;
-
-	advise_spared(slab, MADV_DONTFORK);
-	if (!everything)
-		return;
-	for (size_t page = 0; page < slab->pages; page = end) {
-		page = next_pinned(slab, page, slab->pages, false);
-		end = next_pinned(slab, page, slab->pages, true);
-		if (end > page)
-			advise(page_address(slab, page), (end - page) << rdm_state.page_shift,
-			       MADV_DOFORK);
-	}
 }
 
 void rdm_pins_postfork_parent_set(struct rdm_slab_set *set)
 {
 	const struct rdm_slab *slab;
 
-	TAILQ_FOREACH (slab, &set->slabs, link)
-		put_in(slab);
+	TAILQ_FOREACH (slab, &set->slabs, link) {
+		advise_spared(slab, MADV_DONTFORK);
+		if (everything)
+			put_in(slab);
+	}
 }
 
 void rdm_pins_postfork_child_set(struct rdm_slab_set *set)
 {
-	const struct rdm_slab *slab;
-
-	TAILQ_FOREACH (slab, &set->slabs, link)
-		if (pins_of(slab) && next_pinned(slab, 0, slab->pages, true) < slab->pages)
-			memset(pins_of(slab), 0, slab->pages * sizeof(uint16_t));
+	rdm_page_pins_forget(set);
 }
 
 void rdm_pins_postfork_parent(void)
@@ -580,10 +426,9 @@ void rdm_pins_postfork_parent(void)
 void rdm_pins_postfork_child(void)
 {
 	rdm_lock_adopt(&lock);
-	if (counts.pages || counts.inside || counts.outside) {
-		memset(named, 0, sizeof(named));
+	rdm_ledger_forget();
+	if (counts.inside || counts.outside || counts.unseen)
 		counts = (struct rdm_pin_counts){ 0 };
-	}
 	if (locked_by_fork)
 		rdm_lock_release(&lock);
 }

@@ -4,21 +4,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/contract.h"
-#include "memory/state.h"
+#include "base/page.h"
+#include "plain/vmpin.h"
 
-#define AT_ONCE 512
+#define AT_ONCE 128
 /* Of an entry in pagemap: present, swapped out. */
 #define THERE (UINT64_C(3) << 62)
+/* A page of a file or of shared memory. */
+#define OF_FILE (UINT64_C(1) << 61)
 
 int rdm_present_open(void)
 {
+	/* In a sandbox it would end the process. */
+	if (rdm_vmpin_is_closed())
+		return -1;
 	return (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 }
 
@@ -28,26 +32,46 @@ void rdm_present_close(int fd)
 		syscall(SYS_close, fd);
 }
 
+/* How many entries were read. */
+static size_t read_entries(int fd, uintptr_t page, uint64_t entry[], size_t pages)
+{
+	ssize_t got = fd < 0 ? -1 :
+			       syscall(SYS_pread64, fd, entry, pages * sizeof(*entry),
+				       (off_t)(page * sizeof(*entry)));
+
+	return got < 0 ? 0 : (size_t)got / sizeof(*entry);
+}
+
+bool rdm_present_kinds(int fd, const char *from, size_t pages, enum rdm_page kind[])
+{
+	uint64_t entry[AT_ONCE];
+
+	rdm_assert(pages <= AT_ONCE);
+	if (read_entries(fd, (uintptr_t)from >> rdm_page_shift(), entry, pages) != pages)
+		return false;
+	for (size_t i = 0; i < pages; i++)
+		kind[i] = !(entry[i] & THERE)  ? RDM_PAGE_ABSENT :
+			  (entry[i] & OF_FILE) ? RDM_PAGE_OTHER :
+						 RDM_PAGE_OWN;
+	return true;
+}
+
 size_t rdm_present_run(int fd, const char *from, const char *end, bool *present)
 {
-	unsigned shift = rdm_state.page_shift;
+	unsigned shift = rdm_page_shift();
 	uintptr_t page = (uintptr_t)from >> shift;
 	size_t pages = (((uintptr_t)end - 1) >> shift) - page + 1;
 	uint64_t entry[AT_ONCE];
 	size_t run = 1, length;
-	ssize_t got;
 
 	rdm_assert(from < end);
 	rdm_assert(present);
 	if (pages > AT_ONCE)
 		pages = AT_ONCE;
-	got = fd < 0 ? -1 :
-		       syscall(SYS_pread64, fd, entry, pages * sizeof(*entry),
-			       (off_t)(page * sizeof(*entry)));
+	pages = read_entries(fd, page, entry, pages);
 	*present = true;
-	if (got < (ssize_t)sizeof(*entry))
+	if (!pages)
 		return (size_t)(end - from);
-	pages = (size_t)got / sizeof(*entry);
 	*present = entry[0] & THERE;
 	while (run < pages && !!(entry[run] & THERE) == *present)
 		run++;
@@ -88,7 +112,7 @@ int rdm_present_few(char *from, size_t length, struct rdm_present runs[RDM_PRESE
 	errno = saved;
 	for (long i = 0; i < n; i++)
 		bytes += region[i].end - region[i].start;
-	if (n < 0 || bytes >> rdm_state.page_shift > RDM_PRESENT_FEW)
+	if (n < 0 || bytes >> rdm_page_shift() > RDM_PRESENT_FEW)
 		return -1;
 	for (long i = 0; i < n; i++)
 		runs[i] = (struct rdm_present){
@@ -96,20 +120,4 @@ int rdm_present_few(char *from, size_t length, struct rdm_present runs[RDM_PRESE
 			.length = region[i].end - region[i].start,
 		};
 	return (int)n;
-}
-
-size_t rdm_present_pinned(void)
-{
-	static const char name[] = "\nVmPin:";
-	char text[4096];
-	const char *line;
-	int saved = errno;
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : syscall(SYS_read, fd, text, sizeof(text) - 1);
-
-	rdm_present_close(fd);
-	errno = saved;
-	text[got > 0 ? got : 0] = '\0';
-	line = strstr(text, name);
-	return line ? strtoul(line + sizeof(name) - 1, NULL, 10) * 1024 >> rdm_state.page_shift : 0;
 }

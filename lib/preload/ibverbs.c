@@ -3,6 +3,10 @@
  * Registrations: before the real function pins anything, the pages are taken out of the
  * fork and written (pins.h). libibverbs calls some of these functions itself,
  * and comes here then, too. With mr_reuse what ends is kept for the next one (reuse.h).
+ *
+ * Whatever way to register libibverbs grows, it announces the memory (ibv_dontfork_range) and
+ * withdraws it when the registration ends: what no wrapper has seen is entered and dropped by these two.
+ * registrations.list has all ways that are known.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,6 +14,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/conf.h"
 #include "base/contract.h"
 #include "base/log.h"
 #include "memory/reserve.h"
@@ -25,6 +30,17 @@ int ibv_dontfork_range(void *base, size_t size);
 int ibv_dofork_range(void *base, size_t size);
 /* Not in the headers of old ones. */
 void ibv_unimport_pd(struct ibv_pd *pd);
+struct ibv_mr_init_attr;
+struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, struct ibv_mr_init_attr *attr);
+
+/* How ibv_mr_init_attr begins, and what of it there is. */
+struct init_attr {
+	size_t length;
+	int access;
+	uint64_t mask, iova;
+	void *addr;
+};
+enum { INIT_IOVA = 1 << 0, INIT_ADDR = 1 << 1 };
 
 /* Of this thread: libibverbs is at work for one of us, which has done what there is to do. */
 static __thread bool below __attribute__((tls_model("initial-exec")));
@@ -57,7 +73,7 @@ static void *find(const char *name)
 		function ? function(__VA_ARGS__) : (errno = ENOSYS, failure); \
 	})
 
-enum function { REG_MR, REG_MR_IOVA, REG_MR_IOVA2 };
+enum function { REG_MR, REG_MR_IOVA, REG_MR_IOVA2, REG_MR_EX };
 
 struct wanted {
 	enum function function;
@@ -66,15 +82,23 @@ struct wanted {
 	size_t length;
 	uint64_t iova;
 	unsigned access;
+	struct ibv_mr_init_attr *attr;
 };
+
+/* Somebody above has done what is to be done, or nobody has to. */
+static bool is_bypassed(const struct wanted *w)
+{
+	/* A device follows pages that are on demand. */
+	return below || w->access & IBV_ACCESS_ON_DEMAND || !rdm_conf()->enabled;
+}
 
 static struct ibv_mr *next_reg(const struct wanted *w)
 {
 	bool was = below;
 	struct ibv_mr *mr = NULL;
 
-	rdm_assert(w->function <= REG_MR_IOVA2);
-	below = true;
+	rdm_assert(w->function <= REG_MR_EX);
+	below = below || !is_bypassed(w);
 	switch (w->function) {
 	case REG_MR:
 		mr = NEXT(ibv_reg_mr, NULL, w->pd, w->addr, w->length, (int)w->access);
@@ -86,27 +110,24 @@ static struct ibv_mr *next_reg(const struct wanted *w)
 	case REG_MR_IOVA2:
 		mr = NEXT(ibv_reg_mr_iova2, NULL, w->pd, w->addr, w->length, w->iova, w->access);
 		break;
+	case REG_MR_EX:
+		mr = NEXT(ibv_reg_mr_ex, NULL, w->pd, w->attr);
+		break;
 	}
 	below = was;
 	return mr;
 }
 
-static int next_dereg(struct ibv_mr *mr)
+/* done: there is nothing left to be done for what libibverbs calls. */
+static int next_dereg(struct ibv_mr *mr, bool done)
 {
 	bool was = below;
 	int error;
 
-	below = true;
+	below = was || done;
 	error = NEXT(ibv_dereg_mr, ENOSYS, mr);
 	below = was;
 	return error;
-}
-
-/* Somebody above has done what is to be done, or nobody has to. */
-static bool is_bypassed(const struct wanted *w)
-{
-	/* A device follows pages that are on demand. */
-	return below || !w->length || w->access & IBV_ACCESS_ON_DEMAND || !rdm_preload_open();
 }
 
 static struct ibv_mr *reg_pinned(const struct wanted *w)
@@ -115,7 +136,7 @@ static struct ibv_mr *reg_pinned(const struct wanted *w)
 	struct ibv_mr *mr;
 	int error;
 
-	rdm_assert(w->length && !below);
+	rdm_assert(!below);
 	if (!pin)
 		return NULL;
 	mr = next_reg(w);
@@ -133,7 +154,8 @@ static int dereg_pinned(struct ibv_mr *mr)
 {
 	/* First: the address is another registration's as soon as this one has ended. */
 	struct rdm_pin *pin = below ? NULL : rdm_pins_take(mr);
-	int error = next_dereg(mr);
+	/* Of what was only announced libibverbs withdraws the range. */
+	int error = next_dereg(mr, pin);
 
 	if (pin && !error)
 		rdm_pins_drop(pin);
@@ -166,7 +188,6 @@ static struct ibv_mr *reg_anew(const struct wanted *w)
 {
 	struct ibv_mr *mr = reg_pinned(w);
 
-	rdm_assert(w->length);
 	if (mr || errno != ENOMEM)
 		return mr;
 	/* What is kept may be what is missing: RLIMIT_MEMLOCK, vm.max_map_count. */
@@ -182,7 +203,8 @@ static struct ibv_mr *reg(const struct wanted *w)
 
 	if (is_bypassed(w))
 		return next_reg(w);
-	if (!rdm_reuse_covers(w->addr, w->length, w->iova, w->access))
+	if (w->function == REG_MR_EX || !w->length ||
+	    !rdm_reuse_covers(w->addr, w->length, w->iova, w->access))
 		return reg_anew(w);
 	alias = rdm_reuse_get(w->pd, w->addr, w->length, w->access);
 	if (alias)
@@ -195,19 +217,31 @@ static struct ibv_mr *reg(const struct wanted *w)
 
 RDM_EXPORT struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access)
 {
-	return reg(&(struct wanted){ REG_MR, pd, addr, length, (uintptr_t)addr, (unsigned)access });
+	return reg(&(struct wanted){ REG_MR, pd, addr, length, (uintptr_t)addr, (unsigned)access,
+				     NULL });
 }
 
 RDM_EXPORT struct ibv_mr *ibv_reg_mr_iova(struct ibv_pd *pd, void *addr, size_t length,
 					  uint64_t iova, int access)
 {
-	return reg(&(struct wanted){ REG_MR_IOVA, pd, addr, length, iova, (unsigned)access });
+	return reg(&(struct wanted){ REG_MR_IOVA, pd, addr, length, iova, (unsigned)access, NULL });
 }
 
 RDM_EXPORT struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length,
 					   uint64_t iova, unsigned access)
 {
-	return reg(&(struct wanted){ REG_MR_IOVA2, pd, addr, length, iova, access });
+	return reg(&(struct wanted){ REG_MR_IOVA2, pd, addr, length, iova, access, NULL });
+}
+
+/* Memory that is named by a descriptor or belongs to the driver has other bits, too. */
+RDM_EXPORT struct ibv_mr *ibv_reg_mr_ex(struct ibv_pd *pd, struct ibv_mr_init_attr *attr)
+{
+	const struct init_attr *init = (const void *)attr;
+
+	if (!(init->mask & INIT_ADDR) || init->mask & ~(uint64_t)(INIT_ADDR | INIT_IOVA))
+		return NEXT(ibv_reg_mr_ex, NULL, pd, attr);
+	return reg(&(struct wanted){ REG_MR_EX, pd, init->addr, init->length, 0,
+				     (unsigned)init->access, attr });
 }
 
 static int dereg(struct ibv_mr *mr)
@@ -253,13 +287,14 @@ RDM_EXPORT int ibv_close_device(struct ibv_context *context)
 }
 
 static int next_rereg(struct ibv_mr *mr, int flags, struct ibv_pd *pd, void *addr, size_t length,
-		      int access)
+		      int access, bool done)
 {
+	bool was = below;
 	int result;
 
-	below = true;
+	below = was || done;
 	result = NEXT(ibv_rereg_mr, IBV_REREG_MR_ERR_INPUT, mr, flags, pd, addr, length, access);
-	below = false;
+	below = was;
 	return result;
 }
 
@@ -311,13 +346,16 @@ RDM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, voi
 
 	if (rdm_reuse_has(mr))
 		return rereg_alias(mr, flags, pd, addr, length, access);
-	if (!(flags & IBV_REREG_MR_CHANGE_TRANSLATION) || !length || !rdm_preload_open())
-		return next_rereg(mr, flags, pd, addr, length, access);
+	before = flags & IBV_REREG_MR_CHANGE_TRANSLATION && length ? rdm_pins_take(mr) : NULL;
+	/* libibverbs announces the new range, and withdraws the old one. */
+	if (!before)
+		return next_rereg(mr, flags, pd, addr, length, access, false);
 	after = rdm_pins_add(addr, length);
-	if (!after)
+	if (!after) {
+		rdm_pins_name(before, mr);
 		return IBV_REREG_MR_ERR_INPUT;
-	before = rdm_pins_take(mr);
-	result = next_rereg(mr, flags, pd, addr, length, access);
+	}
+	result = next_rereg(mr, flags, pd, addr, length, access, true);
 	/* Otherwise the region is what it was, or none, but not ended. */
 	if (!result || result == IBV_REREG_MR_ERR_DO_FORK_OLD) {
 		struct rdm_pin *old = before;
@@ -325,28 +363,42 @@ RDM_EXPORT int ibv_rereg_mr(struct ibv_mr *mr, int flags, struct ibv_pd *pd, voi
 		before = after;
 		after = old;
 	}
-	if (before)
-		rdm_pins_name(before, mr);
-	if (after)
-		rdm_pins_drop(after);
+	rdm_pins_name(before, mr);
+	rdm_pins_drop(after);
 	return result;
 }
 
-/* Drivers do this with their queues, and libibverbs with what it registers. */
+static int next_dontfork(void *base, size_t size)
+{
+	/* Of our memory the marks are ours. */
+	return rdm_reserve_has(base) ? 0 : NEXT(ibv_dontfork_range, ENOSYS, base, size);
+}
+
+static int next_dofork(void *base, size_t size)
+{
+	return rdm_reserve_has(base) ? 0 : NEXT(ibv_dofork_range, ENOSYS, base, size);
+}
+
+/* Drivers do this with their queues, wherever they lie, and libibverbs with what it registers. */
 RDM_EXPORT int ibv_dontfork_range(void *base, size_t size)
 {
-	if (!rdm_reserve_has(base) || !rdm_preload_open())
+	int error;
+
+	if (!rdm_conf()->enabled)
 		return NEXT(ibv_dontfork_range, ENOSYS, base, size);
-	if (below || !size)
-		return 0;
-	return rdm_pins_add_range(base, size) ? errno : 0;
+	error = next_dontfork(base, size);
+	if (error || below || !size || !rdm_pins_add_range(base, size))
+		return error;
+	error = errno;
+	next_dofork(base, size);
+	return error;
 }
 
 RDM_EXPORT int ibv_dofork_range(void *base, size_t size)
 {
-	if (!rdm_reserve_has(base) || !rdm_preload_open())
+	if (!rdm_conf()->enabled)
 		return NEXT(ibv_dofork_range, ENOSYS, base, size);
 	if (!below && size)
 		rdm_pins_drop_range(base, size);
-	return 0;
+	return next_dofork(base, size);
 }

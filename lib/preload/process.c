@@ -186,6 +186,7 @@ RDM_EXPORT long syscall(long number, ...)
 	for (unsigned i = 0; i < 6; i++)
 		arg[i] = va_arg(rest, long);
 	va_end(rest);
+	rdm_preload_before_call(number, arg[0]);
 	if (forks(number, arg))
 		bare = rdm_bare_fork_prefork(__builtin_frame_address(0));
 	result = enter_kernel(number, arg);

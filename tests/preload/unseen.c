@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Something pins memory without anybody telling the preload (io_uring). fork() notices by
- * what the kernel counts, says so, copies all large blocks for the child, and no byte is lost.
+ * what the kernel counts, says so, and no byte is lost: the kernel copies what is pinned for
+ * the child, or else all large blocks are copied.
  * Nor is one when a block is freed or moved and its addresses are used again: who keeps them
  * registered, as a registration cache does, finds the pages that are there.
  */
 #include "start.h"
 
+#include <errno.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "probe.h"
+#include "traits.h"
 
 /* More than the magazines and the depot hold back. */
-enum { BLOCKS = 16 };
+enum { BLOCKS = 16, MANY = 600 };
 #define SIZE ((size_t)8 * T_MIB)
 
 static void *blocks[BLOCKS];
@@ -80,6 +86,34 @@ static void be_moved(void)
 	allocate(malloc);
 }
 
+/* The kernel's count cannot be read then. */
+static void be_freed_without_descriptors(void)
+{
+	struct rlimit limit, none = { 0, 0 };
+
+	T_CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
+	none.rlim_max = limit.rlim_max;
+	T_CHECK(!setrlimit(RLIMIT_NOFILE, &none));
+	free_all();
+	T_CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
+	allocate(malloc);
+}
+
+/* Then it comes late in a long file; only root may have so many. */
+static void be_freed_in_many_groups(void)
+{
+	static gid_t before[MANY], many[MANY];
+	int n = getgroups(MANY, before);
+
+	for (unsigned i = 0; i < MANY; i++)
+		many[i] = 1612000000 + (gid_t)i;
+	T_CHECK(n >= 0);
+	if (setgroups(MANY, many))
+		n = -1;
+	be_freed();
+	T_CHECK(n < 0 || !setgroups((size_t)n, before));
+}
+
 /* A block that was pinned is in use again at the same address. */
 static void coherent_after(void (*reuse)(void))
 {
@@ -104,19 +138,41 @@ static void coherent_after(void (*reuse)(void))
 	free_all();
 }
 
-int main(int argc, char **argv)
+static void coherent_beside_child(const char *how)
 {
 	struct probe_outcome out;
 	struct t_caught caught;
 
-	(void)argc;
-	t_preload(argv, true, "magazine:0");
 	t_catch(&caught, strike, &out);
 	if (caught.status == T_SKIP << 8)
 		t_skip("%s", caught.err);
-	t_caught_line(&caught, "pinned", "copied for the child");
+	t_caught_line(&caught, "pinned", how);
+}
+
+/* How this process leaves them to the kernel is decided once. */
+static bool leaves_them(void)
+{
+	const char *dropped = getenv("RDMALLOC_ABLATE");
+
+	return (!dropped || strcmp(dropped, "leave")) && probe_trait_is(PROBE_PINNED_FORK, "yes");
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	t_preload(argv, true, "magazine:0");
+	coherent_beside_child(leaves_them() ? "the kernel copies them for the child" :
+					      "are copied for the child");
 	coherent_after(be_freed);
 	coherent_after(be_zeroed);
 	coherent_after(be_moved);
+	coherent_after(be_freed_without_descriptors);
+	coherent_after(be_freed_in_many_groups);
+	/* Once more, as on a kernel that does not copy them. */
+	if (leaves_them() && !getenv("RDMALLOC_ABLATE")) {
+		T_CHECK(!setenv("RDMALLOC_ABLATE", "leave", 1));
+		execv("/proc/self/exe", argv);
+		T_CHECKF(0, "execv: %s", strerror(errno));
+	}
 	return T_PASS;
 }

@@ -20,6 +20,7 @@
 
 #include "memory/reserve.h"
 #include "memory/state.h"
+#include "plain/kernel_copies.h"
 #include "plain/pins.h"
 #include "plain/stacks.h"
 #include "plain/plain.h"
@@ -42,12 +43,28 @@ void *__wrap_rdm_je_calloc(size_t count, size_t size)
 	return no_memory ? NULL : __real_rdm_je_calloc(count, size);
 }
 
-/* Pages that the kernel says are pinned. */
+/* Pages that the kernel says are pinned, if it says so. */
 static size_t pinned;
-size_t __wrap_rdm_present_pinned(void);
-size_t __wrap_rdm_present_pinned(void)
+static bool unreadable;
+bool __wrap_rdm_vmpin_read(size_t *pages_);
+bool __wrap_rdm_vmpin_read(size_t *pages_)
 {
-	return pinned;
+	*pages_ = pinned;
+	return !unreadable;
+}
+
+/* What is found out when it is asked, and whether it was. */
+static enum rdm_kernel_copies answer, known;
+enum rdm_kernel_copies __wrap_rdm_kernel_copies_known(void);
+enum rdm_kernel_copies __wrap_rdm_kernel_copies_known(void)
+{
+	return known;
+}
+enum rdm_kernel_copies __wrap_rdm_kernel_copies_ask(void);
+enum rdm_kernel_copies __wrap_rdm_kernel_copies_ask(void)
+{
+	known = answer;
+	return known;
 }
 
 static struct rdm_pool *pool;
@@ -138,6 +155,8 @@ static int begin(void **state)
 			inside[(size_t)(slab[i]->base - base) / page_bytes + p] = true;
 	no_memory = false;
 	pinned = 0;
+	unreadable = false;
+	answer = known = RDM_COPIES_UNKNOWN;
 	fails = 0;
 	now.tv_sec += 10;
 	return 0;
@@ -532,6 +551,109 @@ static void pinned_by_strangers(void **state)
 	pinned = 0;
 }
 
+/* Where the kernel copies for the child what is pinned, that is left to it. */
+static void left_to_the_kernel(void **state)
+{
+	static const enum rdm_kernel_copies answers[] = { RDM_COPIES_NO, RDM_COPIES_UNKNOWN,
+							  RDM_COPIES_YES };
+
+	(void)state;
+	add(at_page(20), 10 * page_bytes);
+	pinned = 11;
+	for (unsigned i = 0; i < 3; i++) {
+		known = RDM_COPIES_UNKNOWN;
+		answer = answers[i];
+		prefork();
+		assert_int_equal(known, answer);
+		expect_out(answer != RDM_COPIES_YES);
+		postfork();
+	}
+	drop(at_page(20), 10 * page_bytes);
+}
+
+/* What nobody can count is no zero. */
+static void cannot_be_counted(void **state)
+{
+	(void)state;
+	assert_false(are_unseen());
+	unreadable = true;
+	assert_true(are_unseen());
+	prefork();
+	expect_out(true);
+	postfork();
+	unreadable = false;
+	assert_false(are_unseen());
+}
+
+/* Pins are known wherever they lie, and a part of a range may end before the rest. */
+static void anywhere(void **state)
+{
+	static char global[3 * 65536];
+	char *first = (char *)((uintptr_t)(global + page_bytes) & -page_bytes);
+
+	(void)state;
+	assert_int_equal(rdm_pins_add_range(first, 1), 0);
+	pinned = 1;
+	assert_false(are_unseen());
+	assert_int_equal(rdm_pins_add_range(first - 1, page_bytes + 2), 0);
+	assert_int_equal(pages_now(), 4);
+	/* Either is pinned, both or none. */
+	for (pinned = 0; pinned <= 6; pinned++)
+		assert_int_equal(are_unseen(), pinned == 2 || pinned > 4);
+	rdm_pins_drop_range(first, 1);
+	rdm_pins_drop_range(first, 1);
+	assert_int_equal(pages_now(), 2);
+	rdm_pins_drop_range(first - page_bytes, 3 * page_bytes);
+	assert_int_equal(pages_now(), 0);
+	rdm_pins_drop_range(first - page_bytes, 3 * page_bytes);
+	assert_int_equal(pages_now(), 0);
+	pinned = 0;
+}
+
+static void ends_in_parts(void **state)
+{
+	(void)state;
+	add(at_page(10), 10 * page_bytes);
+	add(at_page(10), 10 * page_bytes);
+	add(at_page(12), 2 * page_bytes);
+	drop(at_page(13), 3 * page_bytes);
+	expect_counts();
+	assert_int_equal(pages_now(), 19);
+	drop(at_page(0), 13 * page_bytes);
+	/* One of the two that were there; the other still is. */
+	memset(count, 0, sizeof(count));
+	rdm_pins_drop_range(base, T_SLAB);
+	rdm_pins_drop_range(base, T_SLAB);
+	rdm_pins_drop_range(base, T_SLAB);
+	expect_counts();
+	assert_int_equal(pages_now(), 0);
+}
+
+/* What the kernel does not count hides no stranger's pins, either. */
+static void not_counted_by_the_kernel(void **state)
+{
+	struct rdm_pin *pin = rdm_pins_add(at_page(0), 1000 * page_bytes);
+	struct rdm_pin *other = rdm_pins_add(at_page(0), 7 * page_bytes);
+
+	(void)state;
+	rdm_pins_name(pin, pin);
+	rdm_pins_name(other, other);
+	for (pinned = 0; pinned <= 1010; pinned++)
+		assert_int_equal(are_unseen(),
+				 pinned && pinned != 7 && pinned != 1000 && pinned != 1007);
+	/* A registration of no bytes inside a page has that page. */
+	rdm_pins_drop(rdm_pins_take(pin));
+	rdm_pins_drop(rdm_pins_take(other));
+	pin = rdm_pins_add(at_page(0) + 1, 0);
+	assert_int_equal(pages_now(), 1);
+	assert_int_equal(count_of(0), 1);
+	rdm_pins_drop(pin);
+	pin = rdm_pins_add(at_page(0), 0);
+	assert_int_equal(pages_now(), 0);
+	rdm_pins_drop(pin);
+	pinned = 0;
+}
+
 /* Marks that a stranger has taken away are there again. */
 static void marked_again(void **state)
 {
@@ -717,6 +839,11 @@ int main(void)
 		CASE(discarded_or_not),
 		CASE(slabs_stay),
 		CASE(pinned_by_strangers),
+		CASE(left_to_the_kernel),
+		CASE(cannot_be_counted),
+		CASE(anywhere),
+		CASE(ends_in_parts),
+		CASE(not_counted_by_the_kernel),
 		CASE(marked_again),
 		CASE(stacks),
 		CASE(children),
