@@ -274,6 +274,45 @@ static void ask_io_uring(struct probe_trait *trait)
 		close((int)fd);
 }
 
+/* VmPin of this process in KiB, or -1. */
+static long pinned_kib(void)
+{
+	char line[256];
+	long kib = -1;
+	FILE *status = fopen("/proc/self/status", "re");
+
+	while (status && kib < 0 && fgets(line, sizeof(line), status))
+		sscanf(line, "VmPin: %ld", &kib);
+	if (status)
+		fclose(status);
+	return kib;
+}
+
+static void ask_uring_pins(struct probe_trait *trait)
+{
+	struct probe_buffer buffer = { .length = PROBE_PAGES * probe_page() };
+	struct probe_device device;
+	struct probe_outcome out;
+	long before = pinned_kib();
+
+	if (before < 0) {
+		unknown(trait, "/proc/self/status does not say how many pages are pinned");
+	} else if (probe_device_open(&device, &probe_uring, &out)) {
+		unknown(trait, "%s", out.reason);
+	} else if (probe_buffer_get(&written, &device, &buffer, &out)) {
+		unknown(trait, "%s", out.reason);
+	} else {
+		if (probe_device_pin(&device, &buffer, &out))
+			unknown(trait, "%s", out.reason);
+		else
+			answer(trait, pinned_kib() > before ? "yes" : "no");
+		probe_device_unpin(&device);
+		written.put(written.context, &buffer);
+	}
+	if (before >= 0)
+		probe_device_close(&device);
+}
+
 static void ask_userfaultfd(struct probe_trait *trait)
 {
 	int fd = probe_userfaultfd();
@@ -341,6 +380,8 @@ static const struct {
 	[PROBE_POPULATE_WRITE] = { "populate-write", ask_populate_write, "MADV_POPULATE_WRITE" },
 	[PROBE_SOFT_DIRTY] = { "soft-dirty", ask_soft_dirty, "soft-dirty pages are tracked" },
 	[PROBE_IO_URING] = { "io_uring", ask_io_uring, "there is io_uring, and it is permitted" },
+	[PROBE_URING_PINS] = { "uring-pins", ask_uring_pins,
+			       "what io_uring pins is counted (VmPin)" },
 	[PROBE_USERFAULTFD] = { "userfaultfd", ask_userfaultfd,
 				"there is userfaultfd, and it is permitted" },
 	[PROBE_KSM] = { "ksm", ask_ksm, "equal pages are merged; off: they could be" },
