@@ -63,6 +63,7 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/faults/stranger \
 	tests/load/dlopen \
+	tests/preload/cancel \
 	tests/preload/family \
 	tests/preload/forks \
 	tests/preload/limits \
@@ -187,6 +188,8 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Programs that start themselves again under the preload.
 preload_support = tests/preload/start.c tests/preload/start.h
+tests_preload_cancel_SOURCES = tests/preload/cancel.c $(preload_support)
+tests_preload_cancel_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
