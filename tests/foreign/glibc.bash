@@ -5,7 +5,7 @@
 # them. Those that look into glibc's own malloc (its chunks, its tunables, its hooks) say nothing
 # of another one.
 
-glibc_not_ours='tst-(malloc-(tcache|check|fork-deadlock-check|hugetlb)|mtrace|mcheck|mxfast|tcfree|interpose|dynarray|memalign-[23]|mallocfork3|obstack|scratch|alloc_buffer|compathooks|mallocstate|safe-linking|trim1|.*-mcheck|.*-tcache|malloc-stats|mallinfo2|malloc_info|aligned-alloc-random)'
+glibc_not_ours='tst-(malloc-(tcache|check|backtrace|fork-deadlock-check|hugetlb)|mtrace|mcheck|mxfast|tcfree|interpose|dynarray|memalign-[23]|mallocfork3|obstack|scratch|alloc_buffer|compathooks|mallocstate|safe-linking|trim1|.*-mcheck|.*-tcache|malloc-stats|mallinfo2|malloc_info|aligned-alloc-random)'
 
 foreign_build_glibc() { # TREE OUT
 	local tree=$1 out=$2 flags file name
@@ -23,7 +23,7 @@ foreign_build_glibc() { # TREE OUT
 	# Paths of glibc's build, which no test outside of it can need.
 	for name in srcdir_root objdir_root objdir_elf_ldso install_prefix libdir_prefix bindir_prefix \
 		sbindir_prefix install_rootsbindir complocaledir_prefix sysconfdir_prefix; do
-		echo "const char support_$name[] = \"/nowhere\";"
+		echo "const char support_${name}[] = \"/nowhere\";"
 	done >"$out/paths.c"
 	cc -c "$out/paths.c" -o "$out/support-support_paths.o"
 	rm -f "$out/libsupport.a" && ar rc "$out/libsupport.a" "$out"/support-*.o
