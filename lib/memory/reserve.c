@@ -8,6 +8,7 @@
 
 #include "base/ablate.h"
 #include "base/bits.h"
+#include "base/blame.h"
 #include "base/conf.h"
 #include "base/contract.h"
 #include "base/log.h"
@@ -97,9 +98,11 @@ int rdm_reserve_open(bool inheritable)
 	wanted = wanted ? size : 0;
 	__atomic_store_n(&rdm_reserve.base, rdm_claim_open(&size), __ATOMIC_RELAXED);
 	if (!rdm_reserve.base) {
-		rdm_log(RDM_LOG_ERROR,
-			"no range of addresses is free for slabs (%s): raise RLIMIT_AS (ulimit -v)",
-			strerror(errno));
+		rdm_blame(RDM_LOG_ERROR,
+			  &(struct rdm_failure){ errno ? errno : ENOMEM,
+						 RDM_WANT_ADDRESSES | RDM_WANT_MAPPINGS,
+						 RDM_GRANULE, "set RDMALLOC_CONF=reserve:SIZE" },
+			  "no range of addresses is free for slabs");
 		return ENOMEM;
 	}
 	if (size < wanted)
