@@ -65,13 +65,10 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/faults/stranger \
 	tests/load/dlopen \
-<<<<<<< HEAD
 	tests/preload/anywhere \
 	tests/preload/advice \
 	tests/preload/announced \
-=======
 	tests/preload/cancel \
->>>>>>> k8
 	tests/preload/family \
 	tests/preload/depth \
 	tests/preload/forks \
@@ -210,7 +207,6 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Programs that start themselves again under the preload.
 preload_support = tests/preload/start.c tests/preload/start.h
-<<<<<<< HEAD
 tests_preload_anywhere_SOURCES = tests/preload/anywhere.c $(preload_support)
 tests_preload_anywhere_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_depth_SOURCES = tests/preload/depth.c $(preload_support)
@@ -243,10 +239,8 @@ tests_preload_libmpi_tool_la_LIBADD = tests/preload/libmpi_stand_in.la
 tests_preload_mpi_names_SOURCES = tests/preload/mpi_names.c $(preload_support)
 tests_preload_mpi_names_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 EXTRA_tests_preload_mpi_names_DEPENDENCIES = tests/preload/libmpi_tool.la
-=======
 tests_preload_cancel_SOURCES = tests/preload/cancel.c $(preload_support)
 tests_preload_cancel_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
->>>>>>> k8
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_hygiene_SOURCES = tests/preload/hygiene.c $(preload_support)
