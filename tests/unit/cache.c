@@ -734,7 +734,8 @@ static int open_caches(void **state)
 	T_CHECK(rdm_quiesce_enter("test"));
 	rdm_cache_quicken();
 	T_CHECK(!rdm_quiesce_leave(0));
-	T_CHECK(rdm_quick.classes == RDM_CLASS_MAX && rdm_quick.units == rdm_reserve_size() >> RDM_UNIT_SHIFT);
+	T_CHECK(rdm_quick.classes == RDM_CLASS_MAX &&
+		rdm_quick.units == rdm_reserve_size() >> RDM_UNIT_SHIFT);
 	T_CHECK(rdm_tls_hot() == &rdm_tls_no_cache && rdm_tls.hot == &rdm_tls_no_cache);
 	return 0;
 }

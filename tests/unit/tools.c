@@ -5,6 +5,7 @@
  */
 #include "support.h"
 
+#include <jemalloc/jemalloc.h>
 #include <setjmp.h>
 #include <string.h>
 

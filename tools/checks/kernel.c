@@ -113,9 +113,10 @@ void check_io_uring(struct report *report)
 			     disabled);
 		advise_sysctl(report, "kernel.io_uring_disabled=0");
 	} else if (probe_trait_is(PROBE_URING_PINS, "no")) {
-		report_found(report, IS_WARNING,
-			     "this kernel does not count what io_uring pins (VmPin), so the preload "
-			     "does not see it");
+		report_found(
+			report, IS_WARNING,
+			"this kernel does not count what io_uring pins (VmPin), so the preload "
+			"does not see it");
 		advise(report, "register through libibverbs, or from a pool (rdm_pool_add_uring)");
 	} else {
 		report_found(report, IS_FINE, "there is io_uring, and it is permitted");
