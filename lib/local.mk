@@ -163,6 +163,7 @@ lib_libflavour_plain_la_CFLAGS = $(PRELOAD_CFLAGS)
 noinst_LTLIBRARIES += lib/libflavour-preload.la
 lib_libflavour_preload_la_SOURCES = \
 	lib/preload/advice.c \
+	lib/preload/door.c \
 	lib/preload/family.c \
 	lib/preload/family.h \
 	lib/preload/lookup.c lib/preload/lookup.h \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "words.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,9 @@ static void on_abort(int number)
 void probe_words_open(struct probe_words *words)
 {
 	*words = (struct probe_words){ .file = memfd_create("words", MFD_CLOEXEC), .was = -1 };
+	/* Else it may be a program's own file, to which the library would not write. */
+	if (words->file >= 0)
+		fcntl(words->file, F_SETFL, O_APPEND);
 }
 
 void probe_words_begin(struct probe_words *words)

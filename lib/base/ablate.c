@@ -11,13 +11,19 @@ static const struct {
 	const char *name;
 	enum rdm_ablation step;
 } steps[] = {
-	{ "dontfork", RDM_ABLATE_DONTFORK }, { "write", RDM_ABLATE_WRITE },
-	{ "reassert", RDM_ABLATE_REASSERT }, { "merge", RDM_ABLATE_MERGE },
-	{ "quiesce", RDM_ABLATE_QUIESCE },   { "wait", RDM_ABLATE_WAIT },
-	{ "gate", RDM_ABLATE_GATE },         { "threads", RDM_ABLATE_THREADS },
-	{ "first", RDM_ABLATE_FIRST },       { "interrupted", RDM_ABLATE_INTERRUPTED },
-	{ "unseen", RDM_ABLATE_UNSEEN },     { "cancel", RDM_ABLATE_CANCEL },
-	{ "leave", RDM_ABLATE_LEAVE },       { "notes", RDM_ABLATE_NOTES },
+	{ "dontfork", RDM_ABLATE_DONTFORK },
+	{ "write", RDM_ABLATE_WRITE },
+	{ "reassert", RDM_ABLATE_REASSERT },
+	{ "merge", RDM_ABLATE_MERGE },
+	{ "quiesce", RDM_ABLATE_QUIESCE },
+	{ "wait", RDM_ABLATE_WAIT },
+	{ "gate", RDM_ABLATE_GATE },
+	{ "first", RDM_ABLATE_FIRST },
+	{ "interrupted", RDM_ABLATE_INTERRUPTED },
+	{ "unseen", RDM_ABLATE_UNSEEN },
+	{ "cancel", RDM_ABLATE_CANCEL },
+	{ "leave", RDM_ABLATE_LEAVE },
+	{ "notes", RDM_ABLATE_NOTES },
 };
 
 static unsigned dropped;

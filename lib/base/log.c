@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,20 @@ __attribute__((constructor(101))) static void note_stderr(void)
 	first.known = true;
 }
 
+/*
+ * Whether what is there now is meant for lines: a program that closes descriptor 2 gets it again
+ * for a file or a socket of its own, where a line of ours would be damage. One that wants to have
+ * them elsewhere gives a terminal, a pipe, or a file that is appended to.
+ */
+static bool is_for_lines(int fd, const struct stat *info)
+{
+	if (info->st_dev == first.device && info->st_ino == first.inode)
+		return true;
+	if (S_ISREG(info->st_mode))
+		return fcntl(fd, F_GETFL) & O_APPEND;
+	return S_ISCHR(info->st_mode) || S_ISFIFO(info->st_mode);
+}
+
 bool rdm_log_is_stderr(int fd)
 {
 	static _Atomic bool last = true;
@@ -61,8 +76,7 @@ bool rdm_log_is_stderr(int fd)
 	note_stderr();
 	if (rdm_sandbox_is_entered())
 		return first.there && (fd != STDERR_FILENO || last);
-	last = first.there && !fstat(fd, &info) && info.st_dev == first.device &&
-	       info.st_ino == first.inode;
+	last = first.there && !fstat(fd, &info) && is_for_lines(fd, &info);
 	errno = saved;
 	return last;
 }

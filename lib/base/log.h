@@ -28,9 +28,10 @@ __attribute__((format(printf, 2, 3))) void rdm_log(enum rdm_log_level level, con
 						   ...);
 
 /*
- * Whether that descriptor is what stderr was when the process started: programs close it, and
- * what they open next has its number. Lines go nowhere else, so that none gets into a file of
- * the program's. In a sandbox, where nobody may ask, as it was before.
+ * Whether lines may go to that descriptor: it is what stderr was when the process started, or a
+ * terminal, a pipe, or a file that is appended to. Programs close it, and what they open next has
+ * its number: no line gets into a file of the program's. In a sandbox, where nobody may ask, as
+ * it was before.
  */
 bool rdm_log_is_stderr(int fd);
 

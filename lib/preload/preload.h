@@ -39,7 +39,7 @@ void *rdm_preload_zeroed(size_t alignment, size_t size);
  */
 void rdm_preload_serve_all(bool on);
 
-/* Of the system call that enters a sandbox (sandbox.c): whether it is that, and what goes with it. */
+/* Of the system call that enters a sandbox (door.c): whether it is that, and what goes with it. */
 bool rdm_preload_is_door(long number, unsigned long operation);
 void rdm_preload_before_door(void);
 void rdm_preload_behind_door(void);
