@@ -66,6 +66,8 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, size_t alig
 			rdm_state_set(block, state);
 			return block;
 		}
+		if (want.elsewhere)
+			return fail(EAGAIN);
 		if (!want.size) {
 			rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
 				  "pool %s: no memory for jemalloc's own records", pool->name);

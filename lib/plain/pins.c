@@ -12,6 +12,8 @@
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
+#include "fork/fork.h"
+#include "fork/snapshot.h"
 #include "memory/meta.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
@@ -19,7 +21,6 @@
 #include "plain/present.h"
 #include "plain/stacks.h"
 #include "sync/gate.h"
-#include "sync/interrupted.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
@@ -41,8 +42,10 @@ static struct rdm_pin_counts counts;
 static uint32_t dropped_at;
 static size_t dropped_lately;
 
-/* Of the fork that runs. */
+/* Of the forks that run. */
 static bool everything;
+/* Of the one that is made ready: whether no other runs. */
+static bool is_first;
 
 static size_t page_size(void)
 {
@@ -115,10 +118,44 @@ static bool make_pins(struct rdm_slab *slab)
 
 	if (pins_of(slab))
 		return true;
-	pins = rdm_meta_alloc(slab->pages * sizeof(*pins));
-	if (pins && !atomic_compare_exchange_strong(&slab->pins, &none, pins))
-		rdm_meta_free(pins);
-	return pins;
+	/* Not of our records' memory, which is not to be had while fork() runs. */
+	pins = rdm_kernel_map(NULL, slab->pages * sizeof(*pins), PROT_READ | PROT_WRITE, 0);
+	if (pins == MAP_FAILED)
+		return false;
+	if (!atomic_compare_exchange_strong(&slab->pins, &none, pins))
+		rdm_kernel_unmap(pins, slab->pages * sizeof(*pins));
+	return true;
+}
+
+void rdm_pins_forget(struct rdm_slab *slab)
+{
+	uint16_t *pins = pins_of(slab);
+
+	if (pins)
+		rdm_kernel_unmap(pins, slab->pages * sizeof(*pins));
+}
+
+/* Records for who registers while fork() runs and will not wait for its end. */
+#define SPARES 64
+static struct rdm_pin spares[SPARES];
+static atomic_bool spare_is_used[SPARES];
+
+static struct rdm_pin *new_pin(void)
+{
+	struct rdm_pin *pin = rdm_meta_alloc(sizeof(*pin));
+
+	for (unsigned i = 0; i < SPARES && !pin; i++)
+		if (!atomic_exchange(&spare_is_used[i], true))
+			pin = &spares[i];
+	return pin;
+}
+
+static void free_pin(struct rdm_pin *pin)
+{
+	if (pin >= spares && pin < spares + SPARES)
+		atomic_store(&spare_is_used[pin - spares], false);
+	else
+		rdm_meta_free(pin);
 }
 
 static uint16_t read_pin(const uint16_t *pins, size_t page)
@@ -131,16 +168,20 @@ static void write_pin(uint16_t *pins, size_t page, uint16_t count)
 	__atomic_store_n(&pins[page], count, __ATOMIC_RELAXED);
 }
 
-/* Pages without a pin. */
+/* Pages that lose their last pin. */
 static void put_in_again(const struct part *part, size_t first, size_t end)
 {
-	if (!part->slab->set->ops->outlives_fork ||
-	    !advise(page_address(part->slab, first), (end - first) << rdm_state.page_shift,
-		    MADV_DOFORK))
-		return;
-	/* Children do not inherit them, so they must get copies. */
+	int error = part->slab->set->ops->outlives_fork ?
+			    advise(page_address(part->slab, first),
+				   (end - first) << rdm_state.page_shift, MADV_DOFORK) :
+			    0;
+
+	/*
+	 * Afterwards: a process that is made meanwhile goes by the counts where it has holes. And if
+	 * children do not inherit them still, they must get copies.
+	 */
 	for (size_t i = first; i < end; i++)
-		write_pin(pins_of(part->slab), i, UINT16_MAX);
+		write_pin(pins_of(part->slab), i, error ? UINT16_MAX : 0);
 }
 
 /* The kernel may have marked some pages of the part before it failed. */
@@ -190,17 +231,54 @@ static void let_go(const struct part *part)
 	if (!pins)
 		return;
 	for (size_t i = part->first; i < part->end; i = end) {
-		bool free = pins[i] == 1;
-
-		if (pins[i] && pins[i] < UINT16_MAX)
-			write_pin(pins, i, pins[i] - 1);
 		end = i + 1;
-		if (!free)
+		if (pins[i] != 1) {
+			if (pins[i] && pins[i] < UINT16_MAX)
+				write_pin(pins, i, pins[i] - 1);
 			continue;
-		for (; end < part->end && pins[end] == 1; end++)
-			write_pin(pins, end, 0);
+		}
+		while (end < part->end && pins[end] == 1)
+			end++;
 		put_in_again(part, i, end);
 	}
+}
+
+/*
+ * As hold, while processes are made, for which what was pinned then has been copied: they find the copy of what is
+ * pinned now, too, in case they are made after it was taken out. Each step is a process's that is
+ * made before the next.
+ */
+static int hold_late(const struct part *part)
+{
+	struct rdm_slab *slab = part->slab;
+	uint16_t *pins = pins_of(slab);
+	int pagemap, error;
+	size_t length;
+	bool present;
+
+	rdm_assert(rdm_lock_is_mine(&lock));
+	if (!slab->set->ops->outlives_fork)
+		return hold(part);
+	if (!rdm_snapshot_make_shadow(slab, 0))
+		return ENOMEM;
+	pagemap = rdm_present_open();
+	for (size_t page = part->first; page < part->end; page++) {
+		char *from = page_address(slab, page);
+
+		length = rdm_present_run(pagemap, from, from + page_size(), &present);
+		if (present && !pins[page])
+			rdm_snapshot_copy((char *)slab->shadow + (from - slab->base), from, length);
+	}
+	rdm_present_close(pagemap);
+	atomic_store(&slab->pinned_late, true);
+	for (size_t i = part->first; i < part->end; i++)
+		if (pins[i] < UINT16_MAX)
+			write_pin(pins, i, pins[i] + 1);
+	error = advise(page_address(slab, part->first),
+		       (part->end - part->first) << rdm_state.page_shift, MADV_DONTFORK);
+	if (error)
+		let_go(part);
+	return error;
 }
 
 static size_t pages_of(const char *addr, size_t length)
@@ -227,6 +305,7 @@ static int hold_range(char *addr, size_t length)
 	int error = 0;
 
 	rdm_assert(length);
+	rdm_fork_await();
 	while (!error && next_part(&at, addr + length, &part)) {
 		inside = true;
 		if (!make_pins(part.slab)) {
@@ -234,7 +313,7 @@ static int hold_range(char *addr, size_t length)
 			break;
 		}
 		rdm_lock_take(&lock);
-		error = hold(&part);
+		error = rdm_fork_is_ready() ? hold_late(&part) : hold(&part);
 		rdm_lock_release(&lock);
 		if (!error)
 			done = at;
@@ -287,8 +366,10 @@ void rdm_pins_drop_range(void *addr, size_t length)
 
 struct rdm_pin *rdm_pins_add(void *addr, size_t length)
 {
-	struct rdm_pin *pin = rdm_meta_alloc(sizeof(*pin));
+	struct rdm_pin *pin;
 
+	rdm_fork_await();
+	pin = new_pin();
 	if (!pin) {
 		rdm_log(RDM_LOG_ERROR, "no memory for the record of a registration");
 		errno = ENOMEM;
@@ -298,7 +379,7 @@ struct rdm_pin *rdm_pins_add(void *addr, size_t length)
 	pin->length = length;
 	if (!rdm_pins_add_range(addr, length))
 		return pin;
-	rdm_meta_free(pin);
+	free_pin(pin);
 	errno = ENOMEM;
 	return NULL;
 }
@@ -335,7 +416,7 @@ void rdm_pins_drop(struct rdm_pin *pin)
 {
 	rdm_assert(pin);
 	rdm_pins_drop_range(pin->addr, pin->length);
-	rdm_meta_free(pin);
+	free_pin(pin);
 }
 
 void rdm_pins_count(struct rdm_pin_counts *out)
@@ -436,8 +517,10 @@ bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **ru
 
 void rdm_pins_note_stack(void *addr, size_t length)
 {
-	struct rdm_stack *stack = rdm_stacks_make((char *)addr + length);
+	struct rdm_stack *stack;
 
+	rdm_fork_await();
+	stack = rdm_stacks_make((char *)addr + length);
 	if (!stack)
 		return;
 	rdm_lock_take(&lock);
@@ -469,21 +552,33 @@ bool rdm_pins_exist(void)
 
 static bool locked_by_fork;
 
-void rdm_pins_prefork(void)
+bool rdm_pins_try_for_fork(void)
 {
-	locked_by_fork = rdm_lock_before_fork(&lock);
-	rdm_stacks_spare_none();
-	everything = false;
-}
-
-bool rdm_pins_try_prefork(void)
-{
+	if (rdm_lock_is_mine(&lock))
+		return true;
 	if (!rdm_lock_try(&lock))
 		return false;
 	locked_by_fork = true;
-	rdm_stacks_spare_none();
-	everything = false;
 	return true;
+}
+
+void rdm_pins_unlock_for_fork(void)
+{
+	if (locked_by_fork) {
+		locked_by_fork = false;
+		rdm_lock_release(&lock);
+	}
+}
+
+void rdm_pins_prefork(const void *stack, bool first)
+{
+	rdm_assert(rdm_lock_is_mine(&lock));
+	if (first) {
+		rdm_stacks_spare_none();
+		everything = false;
+	}
+	rdm_pins_spare(stack);
+	is_first = first;
 }
 
 /* Pages that this fork spares. */
@@ -504,7 +599,7 @@ static void take_out(const struct rdm_slab *slab)
 	char *end = slab->base + slab->length;
 	size_t length;
 
-	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&lock));
 	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
 		int error = rdm_ablated(RDM_ABLATE_REASSERT | RDM_ABLATE_DONTFORK) ?
 				    0 :
@@ -524,10 +619,12 @@ void rdm_pins_prefork_set(struct rdm_slab_set *set)
 	const struct rdm_slab *slab;
 	size_t pinned = rdm_present_pinned();
 
-	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&lock));
 	rdm_stacks_for_each(rdm_pins_spare);
-	everything = pinned > counts.pages + pages_dropped_lately();
-	if (everything && !counts.unseen++)
+	/* What is so for a fork that runs stays so until none does. */
+	if (is_first)
+		everything = pinned > counts.pages + pages_dropped_lately();
+	if (is_first && everything && !counts.unseen++)
 		rdm_log(RDM_LOG_WARN,
 			"fork: %zu pages are pinned, of %zu it is known which: all large blocks are "
 			"copied for the child",
@@ -537,10 +634,12 @@ void rdm_pins_prefork_set(struct rdm_slab_set *set)
 }
 
 /* Back to what is registered. */
-static void put_in(const struct rdm_slab *slab)
+static void put_in(struct rdm_slab *slab)
 {
 	size_t end;
 
+	if (atomic_load(&slab->pinned_late))
+		atomic_store(&slab->pinned_late, false);
 	advise_spared(slab, MADV_DONTFORK);
 	if (!everything)
 		return;
@@ -555,7 +654,7 @@ static void put_in(const struct rdm_slab *slab)
 
 void rdm_pins_postfork_parent_set(struct rdm_slab_set *set)
 {
-	const struct rdm_slab *slab;
+	struct rdm_slab *slab;
 
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		put_in(slab);
@@ -570,20 +669,12 @@ void rdm_pins_postfork_child_set(struct rdm_slab_set *set)
 			memset(pins_of(slab), 0, slab->pages * sizeof(uint16_t));
 }
 
-void rdm_pins_postfork_parent(void)
-{
-	if (locked_by_fork)
-		rdm_lock_release(&lock);
-}
-
 /* The registrations are the parent's. */
 void rdm_pins_postfork_child(void)
 {
-	rdm_lock_adopt(&lock);
+	rdm_lock_forget_others(&lock);
 	if (counts.pages || counts.inside || counts.outside) {
 		memset(named, 0, sizeof(named));
 		counts = (struct rdm_pin_counts){ 0 };
 	}
-	if (locked_by_fork)
-		rdm_lock_release(&lock);
 }

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "fork/fork.h"
 #include "slab/slab.h"
 
 struct rdm_pin;
@@ -37,6 +38,8 @@ int rdm_pins_add_range(void *addr, size_t length);
 void rdm_pins_drop_range(void *addr, size_t length);
 
 /* Whether a page of the range, all in plain slabs, is pinned. */
+/* The slab's record goes. */
+void rdm_pins_forget(struct rdm_slab *slab);
 bool rdm_pins_any(const void *addr, size_t length);
 
 /*
@@ -77,12 +80,12 @@ void rdm_pins_forget_stacks(void *block, size_t length);
 void rdm_pins_spare(const void *stack);
 
 /* The lock, and of each heritable set: takes its pinned pages out of this fork, and in again. */
-void rdm_pins_prefork(void);
-bool rdm_pins_try_prefork(void);
+bool rdm_pins_try_for_fork(void);
+void rdm_pins_unlock_for_fork(void);
+void rdm_pins_prefork(const void *stack, bool first);
 void rdm_pins_prefork_set(struct rdm_slab_set *set);
 void rdm_pins_postfork_parent_set(struct rdm_slab_set *set);
 void rdm_pins_postfork_child_set(struct rdm_slab_set *set);
-void rdm_pins_postfork_parent(void);
 void rdm_pins_postfork_child(void);
 
 #endif

@@ -26,7 +26,6 @@
 #include "preload/preload.h"
 #include "preload/report.h"
 #include "rdmalloc.h"
-#include "sync/interrupted.h"
 #include "sync/quiesce.h"
 
 #define UNLIKELY(condition) __builtin_expect(condition, 0)
@@ -76,11 +75,12 @@ __attribute__((noinline)) static rdm_pool *open_pool(void)
 	const struct rdm_conf *conf = rdm_conf();
 	rdm_pool *pool = NULL;
 
+	errno = 0;
 	if (conf->enabled)
 		pool = rdm_plain_pool("preload", (enum rdm_fork_policy)conf->preload_fork);
 	if (pool)
 		atomic_store_explicit(&opened, pool, memory_order_release);
-	else
+	else if (errno != EAGAIN)
 		atomic_store(&threshold, SIZE_MAX);
 	return pool;
 }
@@ -145,10 +145,8 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	if (size > RDM_SIZE_MAX / 2 || alignment > RDM_SIZE_MAX / 2 || rdm_quiesce_is_inside())
 		return NULL;
 	rdm_assert(alignment && !(alignment & (alignment - 1)));
-	rdm_call_begins();
 	pool = get_pool();
 	block = pool && !is_closed(pool) ? allocate(pool, alignment, size) : NULL;
-	rdm_call_ends();
 	if (UNLIKELY(rdm_report_is_wanted))
 		count(block, size);
 	if (!block)
@@ -175,9 +173,7 @@ __attribute__((noinline)) static void free_ours(void *ptr)
 		rdm_report_freed(rdm_usable_size(ptr));
 	if (UNLIKELY(rdm_stacks_any()))
 		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
-	rdm_call_begins();
 	rdm_free(ptr);
-	rdm_call_ends();
 }
 
 RDM_EXPORT void free(void *ptr)
@@ -238,9 +234,7 @@ static void *realloc_ours(void *ptr, size_t size)
 	    is_closed(pool))
 		return move(ptr, rdm_usable_size(ptr), size);
 	old = rdm_usable_size(ptr);
-	rdm_call_begins();
 	block = rdm_realloc(pool, ptr, size);
-	rdm_call_ends();
 	if (block) {
 		if (UNLIKELY(rdm_report_is_wanted)) {
 			rdm_report_freed(old);
