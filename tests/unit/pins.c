@@ -456,14 +456,15 @@ static void slabs_stay(void **state)
 /* Which pages should be out while fork() runs. */
 static void prefork(void)
 {
-	rdm_pins_prefork();
+	T_CHECK(rdm_pins_try_for_fork());
+	rdm_pins_prefork(NULL, true);
 	rdm_pins_prefork_set(&pool->slabs);
 }
 
 static void postfork(void)
 {
 	rdm_pins_postfork_parent_set(&pool->slabs);
-	rdm_pins_postfork_parent();
+	rdm_pins_unlock_for_fork();
 	expect_counts();
 }
 
@@ -487,7 +488,7 @@ static bool are_unseen(void)
 {
 	bool unseen;
 
-	rdm_gate_enter();
+	T_CHECK(rdm_gate_enter());
 	unseen = rdm_pins_unseen();
 	rdm_gate_leave();
 	return unseen;
