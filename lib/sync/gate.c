@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/ablate.h"
@@ -15,6 +16,7 @@
 #include "sync/lock.h"
 
 #define STRIPES 16
+#define MOMENT_NS 10000000
 
 /* Threads that are inside, a part of them each, so that they do not meet in one cache line. */
 struct stripe {
@@ -26,7 +28,8 @@ struct stripe {
 
 static struct {
 	struct stripe stripes[STRIPES];
-	_Atomic unsigned closed; /* by so many forks, and SHUT */
+	_Atomic unsigned closed;   /* by so many forks, and SHUT */
+	_Atomic unsigned closings; /* so far */
 	_Atomic unsigned next;
 } gate;
 
@@ -35,6 +38,7 @@ static __thread struct {
 	unsigned again; /* how often it has entered where it was inside */
 	_Atomic unsigned char place;
 	bool may_pass;
+	unsigned waited; /* the closing for which it has waited */
 } own;
 
 /* A signal handler that forks may find the thread on its way, when it may be counted or not. */
@@ -89,22 +93,48 @@ bool rdm_gate_try(void)
 	return false;
 }
 
+static void wait_for_change(unsigned closed, const struct timespec *most)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, &gate.closed, FUTEX_WAIT_PRIVATE, closed, most, NULL, 0);
+	errno = saved;
+}
+
 #ifdef RDM_PRELOAD
+/*
+ * Most forks are over before, and faster when threads do not go for another malloc's memory meanwhile.
+ * Once for each time that the gate is closed: one that cannot be over should not cost more.
+ */
+static void wait_a_moment(void)
+{
+	const struct timespec moment = { .tv_nsec = MOMENT_NS };
+	unsigned closings = atomic_load(&gate.closings);
+	unsigned closed = atomic_load(&gate.closed);
+
+	if (own.waited == closings || !closed || closed & SHUT)
+		return;
+	own.waited = closings;
+	wait_for_change(closed, &moment);
+}
+
 bool rdm_gate_enter(void)
 {
+	if (rdm_gate_try())
+		return true;
+	wait_a_moment();
 	return rdm_gate_try();
 }
 #else
 bool rdm_gate_enter(void)
 {
-	unsigned closed;
-
 	while (!rdm_gate_try()) {
-		closed = atomic_load(&gate.closed);
+		unsigned closed = atomic_load(&gate.closed);
+
 		if (closed & SHUT)
 			return false;
 		if (closed)
-			syscall(SYS_futex, &gate.closed, FUTEX_WAIT_PRIVATE, closed, NULL, NULL, 0);
+			wait_for_change(closed, NULL);
 	}
 	return true;
 }
@@ -139,8 +169,10 @@ static unsigned caller_in(const struct stripe *stripe)
 
 void rdm_gate_close(void)
 {
-	if (!rdm_ablated(RDM_ABLATE_GATE))
-		atomic_fetch_add(&gate.closed, 1);
+	if (rdm_ablated(RDM_ABLATE_GATE))
+		return;
+	atomic_fetch_add(&gate.closings, 1);
+	atomic_fetch_add(&gate.closed, 1);
 }
 
 bool rdm_gate_is_empty(void)
@@ -158,9 +190,7 @@ void rdm_gate_open(void)
 		return;
 	rdm_assert(atomic_load(&gate.closed) & ~SHUT);
 	atomic_fetch_sub(&gate.closed, 1);
-#ifndef RDM_PRELOAD
 	syscall(SYS_futex, &gate.closed, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-#endif
 }
 
 void rdm_gate_postfork_child(bool was_empty)

@@ -10,8 +10,9 @@
  * its build.
  *
  * Nobody waits for a fork inside, and fork() waits for locks of the C library while the gate is
- * closed. Who comes to the closed gate may hold one of these. So in the preload nobody waits
- * there: who wants memory gets it elsewhere, and what is freed is noted down (late.h).
+ * closed. Who comes to the closed gate may hold one of these. So in the preload nobody waits there
+ * for more than a moment: who wants memory gets it elsewhere then, and what is freed is noted down
+ * at once (late.h).
  * In the linked library, which has no other memory to give, rdm_gate_enter() waits.
  *
  * Order: after the quiesce lock. Inside, nothing is waited for but locks that are taken inside
