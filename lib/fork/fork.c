@@ -98,9 +98,17 @@ static void wait_begins(struct wait *wait)
 	wait->era = atomic_load(&era);
 }
 
-static void nap(void)
+/* Who waits for a registrar waits longer each time. */
+static void nap(unsigned tries)
 {
-	const struct timespec nap = { .tv_nsec = NAP_NS };
+#ifdef RDM_PRELOAD
+	unsigned doublings = 0;
+#else
+	unsigned doublings = tries < 13 ? tries : 13;
+#endif
+	const struct timespec nap = { .tv_nsec = (long)NAP_NS << doublings };
+
+	(void)tries;
 
 	nanosleep(&nap, NULL);
 }
@@ -116,7 +124,7 @@ static bool wait_ends(void *context)
 	if (wait->tries++ >= (wait->interrupted ? TRIES : TRIES_MAX))
 		return true;
 	unblock_signals(wait);
-	nap();
+	nap(wait->tries);
 	block_signals(wait);
 	/* This is the child of such a handler's, which has begun anew. */
 	return wait->era != atomic_load(&era);
@@ -177,7 +185,7 @@ static bool lock_all(const struct wait *wait)
 	for (unsigned tries = 0; !try_all(); tries++) {
 		if (tries > TRIES && wait->interrupted)
 			return false;
-		nap();
+		nap(0);
 	}
 	return true;
 }
@@ -398,7 +406,7 @@ void rdm_fork_await(void)
 {
 	rdm_cancel_off();
 	for (unsigned i = 0; i < AWAITS_MAX && rdm_fork_is_ready() && !running.depth; i++)
-		nap();
+		nap(0);
 	rdm_cancel_on();
 }
 

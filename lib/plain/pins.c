@@ -144,7 +144,7 @@ static struct rdm_pin *new_pin(void)
 {
 	struct rdm_pin *pin = rdm_meta_alloc(sizeof(*pin));
 
-	for (unsigned i = 0; i < SPARES && !pin; i++)
+	for (unsigned i = 0; i < SPARES && !pin && rdm_fork_is_ready(); i++)
 		if (!atomic_exchange(&spare_is_used[i], true))
 			pin = &spares[i];
 	return pin;
