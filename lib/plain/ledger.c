@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "plain/ledger.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/contract.h"
 #include "base/page.h"
+#include "fork/fork.h"
 #include "memory/meta.h"
 #include "sync/lock.h"
 
@@ -56,10 +58,29 @@ size_t rdm_ledger_pages(void)
 	       __atomic_load_n(&pages_open, __ATOMIC_RELAXED);
 }
 
+/* Entries for who registers while fork() runs and will not wait for its end. */
+#define SPARES 64
+static struct rdm_pin spares[SPARES];
+static atomic_bool spare_is_used[SPARES];
+
+static struct rdm_pin *take_spare(void)
+{
+	for (unsigned i = 0; i < SPARES && rdm_fork_is_ready(); i++)
+		if (!atomic_exchange(&spare_is_used[i], true)) {
+			spares[i] = (struct rdm_pin){ 0 };
+			return &spares[i];
+		}
+	return NULL;
+}
+
 struct rdm_pin *rdm_ledger_entry(void *addr, size_t length)
 {
-	struct rdm_pin *pin = rdm_meta_alloc(sizeof(*pin));
+	struct rdm_pin *pin;
 
+	rdm_fork_await();
+	pin = rdm_meta_alloc(sizeof(*pin));
+	if (!pin)
+		pin = take_spare();
 	if (!pin)
 		return NULL;
 	pin->addr = addr;
@@ -69,7 +90,10 @@ struct rdm_pin *rdm_ledger_entry(void *addr, size_t length)
 
 void rdm_ledger_free(struct rdm_pin *pin)
 {
-	rdm_meta_free(pin);
+	if (pin >= spares && pin < spares + SPARES)
+		atomic_store(&spare_is_used[pin - spares], false);
+	else
+		rdm_meta_free(pin);
 }
 
 static void has_ended(size_t pages)
