@@ -27,7 +27,7 @@ enum rdm_ablation {
 	RDM_ABLATE_UNSEEN = 1 << 10, /* pages are discarded whatever the kernel counts as pinned */
 	RDM_ABLATE_CANCEL = 1 << 11, /* a thread can be cancelled while it has a lock */
 	RDM_ABLATE_LEAVE =
-		1 << 12, /* fork does not leave strangers' pins to a kernel that copies them */
+		1 << 13, /* fork does not leave strangers' pins to a kernel that copies them */
 };
 
 bool rdm_ablated(enum rdm_ablation step);

@@ -405,7 +405,9 @@ bool rdm_fork_is_ready(void)
 void rdm_fork_await(void)
 {
 	rdm_cancel_off();
-	for (unsigned i = 0; i < AWAITS_MAX && rdm_fork_is_ready() && !running.depth; i++)
+	/* Where the gate is closed there is no memory for records, and it may take time to be made ready. */
+	for (unsigned i = 0;
+	     i < AWAITS_MAX && (rdm_fork_is_ready() || rdm_gate_is_closed()) && !running.depth; i++)
 		nap(0);
 	rdm_cancel_on();
 }

@@ -10,6 +10,7 @@
 #include "base/page.h"
 #include "fork/fork.h"
 #include "memory/meta.h"
+#include "sync/gate.h"
 #include "sync/lock.h"
 
 #define BUCKETS 4096
@@ -65,7 +66,7 @@ static atomic_bool spare_is_used[SPARES];
 
 static struct rdm_pin *take_spare(void)
 {
-	for (unsigned i = 0; i < SPARES && rdm_fork_is_ready(); i++)
+	for (unsigned i = 0; i < SPARES; i++)
 		if (!atomic_exchange(&spare_is_used[i], true)) {
 			spares[i] = (struct rdm_pin){ 0 };
 			return &spares[i];
@@ -73,14 +74,29 @@ static struct rdm_pin *take_spare(void)
 	return NULL;
 }
 
+/* NULL: no memory, or no spare one. */
+static struct rdm_pin *new_entry(void)
+{
+	struct rdm_pin *pin = NULL;
+	unsigned closings;
+	bool closed;
+
+	do {
+		rdm_fork_await();
+		closings = rdm_gate_closings();
+		closed = rdm_gate_is_closed();
+		pin = rdm_meta_alloc(sizeof(*pin));
+		if (!pin && rdm_gate_is_closed())
+			return take_spare();
+		/* A fork that is over by now was in the way. */
+	} while (!pin && (closed || closings != rdm_gate_closings()));
+	return pin;
+}
+
 struct rdm_pin *rdm_ledger_entry(void *addr, size_t length)
 {
-	struct rdm_pin *pin;
+	struct rdm_pin *pin = new_entry();
 
-	rdm_fork_await();
-	pin = rdm_meta_alloc(sizeof(*pin));
-	if (!pin)
-		pin = take_spare();
 	if (!pin)
 		return NULL;
 	pin->addr = addr;

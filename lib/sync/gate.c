@@ -72,6 +72,16 @@ bool rdm_gate_is_shut(void)
 	return atomic_load_explicit(&gate.closed, memory_order_relaxed) & SHUT;
 }
 
+bool rdm_gate_is_closed(void)
+{
+	return atomic_load(&gate.closed) & ~SHUT;
+}
+
+unsigned rdm_gate_closings(void)
+{
+	return atomic_load(&gate.closings);
+}
+
 bool rdm_gate_try(void)
 {
 	unsigned closed;

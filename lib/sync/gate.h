@@ -50,4 +50,8 @@ void rdm_gate_open(void);
 void rdm_gate_postfork_child(bool was_empty);
 bool rdm_gate_is_shut(void);
 
+/* For who did not come in: whether it is closed and will open, and how often it was closed so far. */
+bool rdm_gate_is_closed(void);
+unsigned rdm_gate_closings(void);
+
 #endif
