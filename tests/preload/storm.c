@@ -268,6 +268,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	if (preloaded && strstr(preloaded, "librdmalloc-preload")) {
+		t_preload(argv, false, NULL);
 		storm(getenv("RDMALLOC_CONF"), forks);
 		return T_PASS;
 	}
