@@ -39,6 +39,8 @@ LIB_SOURCES = \
 	lib/heap/depot.h \
 	lib/heap/heap.h \
 	lib/heap/magazine.h \
+	lib/heap/settle.c \
+	lib/heap/settle.h \
 	lib/heap/tls.c \
 	lib/heap/tls.h \
 	lib/heap/trade.c \
@@ -88,8 +90,8 @@ LIB_SOURCES = \
 	lib/sync/fork_count.h \
 	lib/sync/gate.c \
 	lib/sync/gate.h \
-	lib/sync/interrupted.c \
-	lib/sync/interrupted.h \
+	lib/sync/late.c \
+	lib/sync/late.h \
 	lib/sync/lock.c \
 	lib/sync/lock.h \
 	lib/sync/quiesce.c \
@@ -118,7 +120,6 @@ LIB_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden
 
 # What only the preload has.
 PLAIN_SOURCES = \
-	lib/plain/bare_fork.c lib/plain/bare_fork.h \
 	lib/plain/discard.c lib/plain/discard.h \
 	lib/plain/inherit.c lib/plain/inherit.h \
 	lib/plain/kernel_copies.c lib/plain/kernel_copies.h \

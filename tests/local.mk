@@ -80,9 +80,12 @@ check_PROGRAMS = \
 	tests/preload/origin \
 	tests/preload/registered \
 	tests/preload/sandbox \
+	tests/preload/roads \
 	tests/preload/signal \
 	tests/preload/stacks \
+	tests/preload/storm \
 	tests/preload/unseen \
+	tests/preload/window \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
 	tests/magazine/classes \
@@ -249,6 +252,12 @@ tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
 tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_limits_SOURCES = tests/preload/limits.c $(preload_support)
 tests_preload_limits_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_roads_SOURCES = tests/preload/roads.c $(preload_support)
+tests_preload_roads_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_storm_SOURCES = tests/preload/storm.c $(preload_support)
+tests_preload_storm_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_window_SOURCES = tests/preload/window.c $(preload_support)
+tests_preload_window_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_signal_SOURCES = tests/preload/signal.c $(preload_support)
 tests_preload_signal_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_stacks_SOURCES = tests/preload/stacks.c $(preload_support)

@@ -12,6 +12,7 @@
 #include "fork/fork.h"
 #include "fork/snapshot.h"
 #include "heap/caches.h"
+#include "heap/settle.h"
 #include "memory/meta.h"
 #include "memory/reserve.h"
 #include "pool/growth.h"
@@ -19,6 +20,8 @@
 #include "slab/fill.h"
 #include "slab/live.h"
 #include "slab/registration.h"
+#include "sync/gate.h"
+#include "sync/late.h"
 #include "sync/quiesce.h"
 
 static bool bad_field(const char *what)
@@ -174,6 +177,11 @@ static int return_everything(struct rdm_pool *pool)
 	int error;
 
 	rdm_assert(rdm_quiesce_is_held());
+	/* What came late must not be put away into what is made of it afterwards. */
+	if (rdm_late_any() && rdm_gate_enter()) {
+		rdm_settle();
+		rdm_gate_leave();
+	}
 	rdm_caches_forget(&pool->heap);
 	rdm_arena_reset(&pool->heap.arena);
 	rdm_arena_purge(&pool->heap.arena);

@@ -96,6 +96,8 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, const struc
 			want = (struct rdm_want){ .size = 1, .align = align };
 		else if ((block = rdm_arena_alloc(&pool->heap.arena, size, align, &state, &want)))
 			return begin_from_arena(block, state, request);
+		if (want.elsewhere)
+			return fail(EAGAIN);
 		if (!want.size) {
 			rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure,
 				  "pool %s: no memory for jemalloc's own records", pool->name);

@@ -19,7 +19,7 @@ enum rdm_ablation {
 	RDM_ABLATE_QUIESCE = 1 << 4,     /* fork does not wait for registrations */
 	RDM_ABLATE_WAIT = 1 << 5,        /* trim does not wait for threads at their magazines */
 	RDM_ABLATE_GATE = 1 << 6,        /* fork does not wait for threads inside jemalloc */
-	RDM_ABLATE_INTERRUPTED = 1 << 8, /* fork handlers wait for a lock that their thread has */
+	RDM_ABLATE_INTERRUPTED = 1 << 8, /* fork handlers wait for their own thread */
 	RDM_ABLATE_FIRST = 1 << 9,       /* other libraries' fork handlers may come before ours */
 	RDM_ABLATE_NOTES =
 		1 << 12, /* what a program did to a block's pages stays when it is freed */

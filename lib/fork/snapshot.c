@@ -11,9 +11,9 @@
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/reserve.h"
+#include "memory/slab_map.h"
 #include "slab/live.h"
 #include "slab/registration.h"
-#include "sync/interrupted.h"
 #include "sync/lock.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -67,13 +67,19 @@ void rdm_snapshot_copy_live(const struct rdm_slab *slab, char *shadow)
 		rdm_snapshot_copy(shadow + (block - slab->base), block, size);
 }
 
+bool rdm_snapshot_make_shadow(struct rdm_slab *slab, size_t bytes)
+{
+	if (!slab->shadow)
+		slab->shadow = map_shadow(slab->length, bytes);
+	return slab->shadow;
+}
+
 void rdm_snapshot_take(struct rdm_slab *slab, size_t bytes)
 {
-	rdm_assert(!slab->shadow);
-	rdm_assert(rdm_lock_is_mine(&slab->set->lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&slab->set->lock));
 	rdm_assert(slab->set->ops->copy);
-	slab->shadow = map_shadow(slab->length, bytes);
-	if (slab->shadow)
+	/* Another fork's is good for both: it may as well have come a moment later. */
+	if (rdm_snapshot_make_shadow(slab, bytes))
 		slab->set->ops->copy(slab, slab->shadow);
 	else
 		rdm_log(RDM_LOG_ERROR,
@@ -95,7 +101,7 @@ void rdm_snapshot_prefork(struct rdm_slab_set *set)
 	struct rdm_slab *slab;
 	size_t bytes;
 
-	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	/* If not, fork() need not look at each slab's record. */
 	if (set->fork != RDM_FORK_COPY)
 		return;
@@ -134,13 +140,14 @@ void rdm_snapshot_place_hole(char *base, size_t length)
 		length, (void *)base, errno);
 	if (rdm_kernel_map(base, length, PROT_NONE, MAP_NORESERVE | MAP_FIXED) == MAP_FAILED)
 		rdm_die("fork: the child cannot map its hole again (errno %d)", errno);
+	rdm_slab_of(base)->set->has_holes = true;
 }
 
 void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		if (rdm_slab_is_inherited(slab))
 			continue;

@@ -19,8 +19,12 @@ void rdm_snapshot_postfork_parent(struct rdm_slab_set *set);
 /* After the reserve has been mapped again. */
 void rdm_snapshot_postfork_child(struct rdm_slab_set *set);
 
-/* For kinds of memory that choose otherwise what is copied. Of so many bytes, a slab's shadow. */
+/*
+ * For kinds of memory that choose otherwise what is copied. Of so many bytes, a slab's shadow,
+ * or an empty one; false: no memory.
+ */
 void rdm_snapshot_take(struct rdm_slab *slab, size_t bytes);
+bool rdm_snapshot_make_shadow(struct rdm_slab *slab, size_t bytes);
 void rdm_snapshot_drop(struct rdm_slab *slab);
 /* Other threads may write to it meanwhile, as they may while the kernel forks. */
 void rdm_snapshot_copy(char *to, const char *from, size_t length);

@@ -10,9 +10,11 @@
 #include "base/contract.h"
 #include "base/log.h"
 #include "base/size_class.h"
+#include "memory/meta.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
 #include "sync/gate.h"
+#include "sync/late.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
@@ -129,7 +131,9 @@ int rdm_arena_init(struct rdm_arena *arena, struct rdm_slab_set *slabs)
 		.merge = hook_merge,
 	};
 	arena->slabs = slabs;
-	rdm_gate_enter();
+	/* Who is inside the quiesce lock is let in. */
+	if (!rdm_gate_enter())
+		return ENOTRECOVERABLE;
 	error = rdm_je_mallctl("experimental.arenas_create_ext", &arena->index, &size, &config,
 			       sizeof(config));
 	if (!error)
@@ -146,7 +150,8 @@ static void command(unsigned index, const char *name)
 
 	rdm_assert(rdm_quiesce_is_held());
 	snprintf(path, sizeof(path), "arena.%u.%s", index, name);
-	rdm_gate_enter();
+	if (!rdm_gate_enter())
+		return;
 	error = rdm_je_mallctl(path, NULL, NULL, NULL, 0);
 	rdm_gate_leave();
 	if (error)
@@ -192,7 +197,8 @@ void rdm_arena_purge(struct rdm_arena *arena)
 
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(!purging);
-	rdm_gate_enter();
+	if (!rdm_gate_enter())
+		return;
 	rdm_lock_take_inner(&purge);
 	purging = &released;
 	purge_locked(arena);
@@ -209,7 +215,11 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 
 	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_assert(blocks || !count);
-	rdm_gate_enter();
+	if (!rdm_gate_try()) {
+		while (count)
+			rdm_late_put(blocks[--count], RDM_LATE_BLOCK, class);
+		return;
+	}
 	locked = rdm_lock_try_inner(&purge);
 	purging = locked ? &released : NULL;
 	while (count) {
@@ -224,15 +234,15 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 	rdm_gate_leave();
 }
 
-static void *allocate(size_t size, int flags, size_t *usable)
+/* False: not now. */
+static bool allocate(size_t size, int flags, void **block, size_t *usable)
 {
-	void *block;
-
-	rdm_gate_enter();
-	block = rdm_je_mallocx(size, flags);
-	*usable = block ? rdm_je_nallocx(size, flags) : 0;
+	if (!rdm_gate_enter())
+		return false;
+	*block = rdm_je_mallocx(size, flags);
+	*usable = *block ? rdm_je_nallocx(size, flags) : 0;
 	rdm_gate_leave();
-	return block;
+	return true;
 }
 
 /*
@@ -247,7 +257,12 @@ static void *alloc_direct(struct rdm_arena *arena, size_t size, size_t align, un
 
 	rdm_assert(size && size <= RDM_SIZE_MAX);
 	size = rdm_class_size(class);
+	if (!rdm_gate_enter()) {
+		want->elsewhere = true;
+		return NULL;
+	}
 	run = rdm_slabs_carve(arena->slabs, NULL, size, align);
+	rdm_gate_leave();
 	if (!run)
 		*want = (struct rdm_want){ .size = size, .align = align };
 	*state = class | RDM_STATE_DIRECT;
@@ -268,13 +283,16 @@ void *rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsign
 		flags |= MALLOCX_LG_ALIGN(__builtin_ctzl(align));
 	*want = noted = (struct rdm_want){ 0 };
 	size = rdm_class_size(rdm_class_of(size));
-	block = allocate(size, flags, &usable);
+	if (!allocate(size, flags, &block, &usable)) {
+		want->elsewhere = true;
+		return NULL;
+	}
 	if (!block) {
 		*want = noted;
 		return NULL;
 	}
 	if (!rdm_reserve_has(block)) {
-		rdm_arena_free(block, 0);
+		rdm_meta_free(block);
 		return alloc_direct(arena, size, align, state, want);
 	}
 	*state = rdm_class_of(usable);
@@ -287,7 +305,8 @@ bool rdm_arena_resize(void *block, unsigned class)
 	size_t got;
 
 	rdm_assert(class && class <= RDM_CLASS_MAX);
-	rdm_gate_enter();
+	if (!rdm_gate_enter())
+		return false;
 	got = rdm_je_xallocx(block, size, 0, MALLOCX_TCACHE_NONE);
 	rdm_gate_leave();
 	return got == size;
@@ -296,7 +315,10 @@ bool rdm_arena_resize(void *block, unsigned class)
 void rdm_arena_free(void *block, unsigned state)
 {
 	rdm_assert(block);
-	rdm_gate_enter();
+	if (!rdm_gate_try()) {
+		rdm_late_put(block, RDM_LATE_BLOCK, state);
+		return;
+	}
 	deallocate(block, state);
 	rdm_gate_leave();
 }

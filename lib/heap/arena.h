@@ -9,8 +9,8 @@
  * room the allocation fails and says what it wanted: the pool grows, outside,
  * and asks again.
  *
- * alloc, resize, free and return may be called by any thread; the others under the
- * quiesce lock.
+ * alloc, resize and free may be called by any thread; the others under the quiesce
+ * lock. Each enters the gate. Where it is closed, alloc fails and free does not wait (late.h).
  */
 
 #include <stdbool.h>
@@ -31,6 +31,7 @@ struct rdm_arena {
 struct rdm_want {
 	size_t size; /* 0: more slabs would not help */
 	size_t align;
+	bool elsewhere; /* the gate is closed: it must come from another malloc */
 };
 
 /* 0 or an errno value. */

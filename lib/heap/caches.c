@@ -17,6 +17,8 @@
 #include "heap/heap.h"
 #include "memory/meta.h"
 #include "rdmalloc.h"
+#include "sync/gate.h"
+#include "sync/late.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
@@ -99,6 +101,7 @@ struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 	struct rdm_thread *thread = self ? self : join_registry();
 	struct rdm_cache *cache;
 
+	rdm_assert(rdm_gate_is_inside());
 	if (thread == &outsider || !make_slot(thread, heap->slot))
 		return NULL;
 	cache = thread->caches[heap->slot];
@@ -116,14 +119,10 @@ struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 	return cache;
 }
 
-/* Runs before jemalloc's own destructor, because its key is older. */
-static void leave_registry(void *arg)
+void rdm_caches_end_thread(struct rdm_thread *thread)
 {
-	struct rdm_thread *thread = arg;
-
+	rdm_assert(rdm_gate_is_inside());
 	rdm_assert(thread && thread != &outsider);
-	rdm_tls.hot = &rdm_tls_no_cache;
-	self = &outsider;
 	/* It may have been cancelled, by the asynchronous type, between enter and leave. */
 	for (unsigned i = 0; i < thread->slots; i++)
 		if (thread->caches[i])
@@ -143,6 +142,20 @@ static void leave_registry(void *arg)
 	}
 	rdm_meta_free(thread->caches);
 	rdm_meta_free(thread);
+}
+
+/* Runs before jemalloc's own destructor, because its key is older. */
+static void leave_registry(void *arg)
+{
+	rdm_tls.hot = &rdm_tls_no_cache;
+	self = &outsider;
+	/* Somebody may hold a lock of the C library's while he waits for this thread's end. */
+	if (!rdm_gate_try()) {
+		rdm_late_put(arg, RDM_LATE_THREAD, 0);
+		return;
+	}
+	rdm_caches_end_thread(arg);
+	rdm_gate_leave();
 }
 
 static int membarrier(int command)
@@ -344,7 +357,7 @@ void rdm_thread_flush(void)
 {
 	const struct rdm_thread *thread = self;
 
-	if (!thread)
+	if (!thread || !rdm_gate_enter())
 		return;
 	for (unsigned i = 0; i < thread->slots; i++) {
 		struct rdm_cache *cache = thread->caches[i];
@@ -356,19 +369,7 @@ void rdm_thread_flush(void)
 			rdm_cache_flush(cache);
 		rdm_lock_release(&registry);
 	}
-}
-
-static bool locked_by_fork;
-
-void rdm_caches_prefork(void)
-{
-	locked_by_fork = rdm_lock_before_fork(&registry);
-}
-
-void rdm_caches_postfork(void)
-{
-	if (locked_by_fork)
-		rdm_lock_release(&registry);
+	rdm_gate_leave();
 }
 
 void rdm_caches_postfork_child(struct rdm_heap *heap)

@@ -6,7 +6,8 @@
  * Which thread has which caches (cache.h): they are made when a thread first
  * misses, and drained when it ends. A registry, under a lock of its own, knows
  * them all, so that they can be had from other threads. Under the registry's
- * lock only depots are called.
+ * lock only depots are called. It is taken inside the gate or the quiesce lock, so that fork()
+ * finds it free.
  */
 
 #include <stdbool.h>
@@ -14,7 +15,7 @@
 
 #include "heap/heap.h"
 
-/* The calling thread's cache of a heap, hot from now on. NULL: it must do without. */
+/* The calling thread's cache of a heap, hot from now on; inside the gate. NULL: it must do without. */
 struct rdm_cache *rdm_caches_of(struct rdm_heap *heap);
 
 /*
@@ -43,9 +44,10 @@ void rdm_caches_bury(struct rdm_heap *heap);
 /* Bytes of free blocks in the threads' caches; under the quiesce lock. */
 size_t rdm_caches_bytes(struct rdm_heap *heap);
 
-/* Of the process, before and after those of each heap. */
-void rdm_caches_prefork(void);
-void rdm_caches_postfork(void);
+/* The part of a thread that ended when the gate was closed; inside it. */
+struct rdm_thread;
+void rdm_caches_end_thread(struct rdm_thread *thread);
+
 /* Of one heap, in the child: its other threads are gone, and the heap waits to be adopted. */
 void rdm_caches_postfork_child(struct rdm_heap *heap);
 

@@ -14,7 +14,7 @@
 
 void rdm_depot_init(struct rdm_depot *depot)
 {
-	*depot = (struct rdm_depot){ .lock = RDM_LOCK_INIT_SHORT(RDM_RANK_DEPOT) };
+	*depot = (struct rdm_depot){ .lock = RDM_LOCK_INIT(RDM_RANK_DEPOT) };
 }
 
 void rdm_magazines_free(struct rdm_magazine *list)
@@ -241,15 +241,4 @@ size_t rdm_depot_bytes(struct rdm_depot *depot)
 		bytes += depot->shelves[c].count * rdm_class_size(c);
 	rdm_lock_release(&depot->lock);
 	return bytes;
-}
-
-void rdm_depot_prefork(struct rdm_depot *depot)
-{
-	depot->locked_by_fork = rdm_lock_before_fork(&depot->lock);
-}
-
-void rdm_depot_postfork(struct rdm_depot *depot)
-{
-	if (depot->locked_by_fork)
-		rdm_lock_release(&depot->lock);
 }

@@ -7,8 +7,8 @@
  * for each class a stack of blocks, in magazines. Blocks come and go many at a
  * time, so that the lock is taken rarely.
  *
- * Any thread may call. The depot's lock is a leaf: nothing under it allocates,
- * but rdm_depot_put() may, without it.
+ * Any thread may call, inside the gate or the quiesce lock, so that fork() finds the depot at
+ * rest. Its lock is a leaf: nothing under it allocates, but rdm_depot_put() may, without it.
  */
 
 #include <stdatomic.h>
@@ -22,7 +22,6 @@
 
 struct rdm_depot {
 	struct rdm_lock lock;
-	bool locked_by_fork;
 	struct rdm_magazine *empty;
 	struct rdm_shelf {
 		struct rdm_magazine *magazines; /* with one block each at least */
@@ -64,9 +63,5 @@ void rdm_depot_count(struct rdm_depot *depot, uint64_t *asked, uint64_t *answere
 
 /* Bytes of its blocks. */
 size_t rdm_depot_bytes(struct rdm_depot *depot);
-
-/* Holds everybody off: for fork handlers. */
-void rdm_depot_prefork(struct rdm_depot *depot);
-void rdm_depot_postfork(struct rdm_depot *depot);
 
 #endif

@@ -8,7 +8,9 @@
 #include "heap/arena.h"
 #include "heap/caches.h"
 #include "heap/heap.h"
-#include "sync/cancel.h"
+#include "heap/settle.h"
+#include "sync/gate.h"
+#include "sync/late.h"
 
 /* What a class may have at first, if a block is not larger. */
 #define FIRST_BYTES ((size_t)16 << 10)
@@ -280,7 +282,7 @@ static void *reload(struct rdm_cache *cache, struct rdm_heap *heap, unsigned cla
 	return block;
 }
 
-static void *buy(struct rdm_heap *heap, unsigned class)
+static void *trade_alloc(struct rdm_heap *heap, unsigned class)
 {
 	struct rdm_cache *cache;
 	void *blocks[HALF];
@@ -307,17 +309,17 @@ static void *buy(struct rdm_heap *heap, unsigned class)
 	return blocks[0];
 }
 
-/* What is in the midst of changing hands belongs to nobody who would clean up. */
 void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
 {
 	void *block;
 
 	rdm_assert(class && class <= RDM_CLASS_MAX);
-	if (!rdm_cache_budget)
+	if (!rdm_cache_budget || !rdm_gate_enter())
 		return NULL;
-	rdm_cancel_off();
-	block = buy(heap, class);
-	rdm_cancel_on();
+	if (rdm_late_any())
+		rdm_settle();
+	block = trade_alloc(heap, class);
+	rdm_gate_leave();
 	return block;
 }
 
@@ -361,16 +363,12 @@ static enum push push(struct rdm_cache *cache, struct rdm_heap *heap, unsigned c
 	return outcome;
 }
 
-static void sell(struct rdm_heap *heap, unsigned class, void *block)
+static void trade_free(struct rdm_heap *heap, unsigned class, void *block)
 {
 	size_t first = 0;
 	struct rdm_cache *cache;
 	enum push outcome = LOCKED;
 
-	if (!rdm_cache_budget || rdm_class_size(class) > heap->kept_max) {
-		rdm_arena_free_many(&heap->arena, class, &block, 1);
-		return;
-	}
 	cache = rdm_caches_may_be_late() ? NULL : cache_of(heap);
 	if (cache)
 		outcome = push(cache, heap, class, block, &first);
@@ -386,7 +384,13 @@ void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
 {
 	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_assert(block);
-	rdm_cancel_off();
-	sell(heap, class, block);
-	rdm_cancel_on();
+	if (!rdm_gate_try()) {
+		rdm_late_put(block, RDM_LATE_BLOCK, class);
+		return;
+	}
+	if (!rdm_cache_budget || rdm_class_size(class) > heap->kept_max)
+		rdm_arena_free_many(&heap->arena, class, &block, 1);
+	else
+		trade_free(heap, class, block);
+	rdm_gate_leave();
 }

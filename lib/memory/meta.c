@@ -10,6 +10,7 @@
 #include "base/kernel.h"
 #include "memory/locked.h"
 #include "sync/gate.h"
+#include "sync/late.h"
 
 /* What jemalloc maps of its tables, sparsely used, is never shorter. */
 #define SPARSE ((size_t)1 << 20)
@@ -62,7 +63,8 @@ void *rdm_meta_alloc(size_t size)
 {
 	void *p;
 
-	rdm_gate_enter();
+	if (!rdm_gate_enter())
+		return NULL;
 	p = rdm_je_calloc(1, size);
 	rdm_gate_leave();
 	return p;
@@ -72,7 +74,8 @@ void *rdm_meta_alloc_aligned(size_t size, size_t align)
 {
 	void *p;
 
-	rdm_gate_enter();
+	if (!rdm_gate_enter())
+		return NULL;
 	p = rdm_je_mallocx(size, MALLOCX_ALIGN(align) | MALLOCX_ZERO);
 	rdm_gate_leave();
 	return p;
@@ -80,7 +83,12 @@ void *rdm_meta_alloc_aligned(size_t size, size_t align)
 
 void rdm_meta_free(void *p)
 {
-	rdm_gate_enter();
+	if (!p)
+		return;
+	if (!rdm_gate_try()) {
+		rdm_late_put(p, RDM_LATE_RECORD, 0);
+		return;
+	}
 	rdm_je_free(p);
 	rdm_gate_leave();
 }

@@ -5,7 +5,7 @@
 /*
  * Memory for our own records: jemalloc's ordinary arena, never a slab and never
  * the host's malloc, which may be ours. No lock of ours but the quiesce lock
- * may be held.
+ * may be held. NULL also where the gate does not let one in (gate.h).
  */
 
 #include <errno.h>

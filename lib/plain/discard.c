@@ -66,7 +66,8 @@ static bool zero_pages(char *block, size_t usable)
 {
 	bool done;
 
-	rdm_gate_enter();
+	if (!rdm_gate_enter())
+		return false;
 	done = (usable >= SPARSE_BYTES && zero_few(block, usable)) ||
 	       (!rdm_pins_unseen() && rdm_pins_discard(block, usable));
 	rdm_gate_leave();
@@ -89,7 +90,8 @@ bool rdm_discard_move(void *to, void *from, size_t length)
 	if (length < RDM_MOVED_BYTES || !rdm_slab_of(from)->set->ops->outlives_fork ||
 	    rdm_pins_any(from, length) || rdm_pins_any(to, length))
 		return false;
-	rdm_gate_enter();
+	if (!rdm_gate_enter())
+		return false;
 	moved = !rdm_pins_unseen() && rdm_pages_move(to, from, length);
 	rdm_gate_leave();
 	return moved;

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "plain/inherit.h"
 
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "fork/snapshot.h"
+#include "memory/state.h"
 #include "plain/pins.h"
 #include "plain/present.h"
 #include "slab/live.h"
-#include "sync/interrupted.h"
 #include "sync/lock.h"
 
 /* What there is of plain memory, which may never have been touched: a look must not make it. */
@@ -60,8 +64,7 @@ void rdm_inherit_prefork(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
-	rdm_pins_spare(__builtin_frame_address(0));
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	rdm_pins_prefork_set(set);
 	TAILQ_FOREACH (slab, &set->slabs, link) {
 		size_t bytes;
@@ -81,18 +84,42 @@ void rdm_inherit_postfork_parent(struct rdm_slab_set *set)
 	rdm_pins_postfork_parent_set(set);
 }
 
+static void place_run(const struct rdm_slab *slab, char *run, size_t length)
+{
+	char *copy = (char *)slab->shadow + (run - slab->base);
+
+	if (!slab->shadow || !rdm_kernel_move(copy, run, length, 0))
+		rdm_snapshot_place_hole(run, length);
+}
+
+static bool is_hole(char *page, size_t length)
+{
+	unsigned char unused;
+
+	return syscall(SYS_mincore, page, length, &unused) && errno == ENOMEM;
+}
+
+/* Of pages that were registered while this process was made some are here, and their copies half done. */
+static void place_in_holes(const struct rdm_slab *slab, char *run, size_t length)
+{
+	size_t page = (size_t)1 << rdm_state.page_shift;
+
+	for (size_t at = 0; at < length; at += page)
+		if (is_hole(run + at, page))
+			place_run(slab, run + at, page);
+}
+
 /* The pinned pages of a heritable slab; around them the child has its own. */
 static void place_pinned(struct rdm_slab *slab)
 {
+	bool late = atomic_load(&slab->pinned_late);
 	char *end = slab->base + slab->length;
 	size_t length;
 
-	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length) {
-		char *copy = (char *)slab->shadow + (run - slab->base);
-
-		if (!slab->shadow || !rdm_kernel_move(copy, run, length, 0))
-			rdm_snapshot_place_hole(run, length);
-	}
+	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length)
+		(late ? place_in_holes : place_run)(slab, run, length);
+	if (late)
+		atomic_store(&slab->pinned_late, false);
 	rdm_snapshot_drop(slab);
 }
 
@@ -100,7 +127,7 @@ void rdm_inherit_postfork_child(struct rdm_slab_set *set)
 {
 	struct rdm_slab *slab;
 
-	rdm_assert(rdm_lock_is_mine(&set->lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&set->lock));
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		place_pinned(slab);
 	rdm_pins_postfork_child_set(set);

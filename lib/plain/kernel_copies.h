@@ -22,4 +22,7 @@ enum rdm_kernel_copies rdm_kernel_copies_known(void);
  */
 enum rdm_kernel_copies rdm_kernel_copies_ask(void);
 
+/* Whether the calling thread is making that child, which wants nothing of ours. */
+bool rdm_kernel_copies_asks(void);
+
 #endif

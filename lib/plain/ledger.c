@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "plain/ledger.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/contract.h"
 #include "base/page.h"
+#include "fork/fork.h"
 #include "memory/meta.h"
+#include "sync/gate.h"
 #include "sync/lock.h"
 
 #define BUCKETS 4096
@@ -56,9 +59,43 @@ size_t rdm_ledger_pages(void)
 	       __atomic_load_n(&pages_open, __ATOMIC_RELAXED);
 }
 
+/* Entries for who registers while fork() runs and will not wait for its end. */
+#define SPARES 64
+static struct rdm_pin spares[SPARES];
+static atomic_bool spare_is_used[SPARES];
+
+static struct rdm_pin *take_spare(void)
+{
+	for (unsigned i = 0; i < SPARES; i++)
+		if (!atomic_exchange(&spare_is_used[i], true)) {
+			spares[i] = (struct rdm_pin){ 0 };
+			return &spares[i];
+		}
+	return NULL;
+}
+
+/* NULL: no memory, or no spare one. */
+static struct rdm_pin *new_entry(void)
+{
+	struct rdm_pin *pin = NULL;
+	unsigned closings;
+	bool closed;
+
+	do {
+		rdm_fork_await();
+		closings = rdm_gate_closings();
+		closed = rdm_gate_is_closed();
+		pin = rdm_meta_alloc(sizeof(*pin));
+		if (!pin && rdm_gate_is_closed())
+			return take_spare();
+		/* A fork that is over by now was in the way. */
+	} while (!pin && (closed || closings != rdm_gate_closings()));
+	return pin;
+}
+
 struct rdm_pin *rdm_ledger_entry(void *addr, size_t length)
 {
-	struct rdm_pin *pin = rdm_meta_alloc(sizeof(*pin));
+	struct rdm_pin *pin = new_entry();
 
 	if (!pin)
 		return NULL;
@@ -69,7 +106,10 @@ struct rdm_pin *rdm_ledger_entry(void *addr, size_t length)
 
 void rdm_ledger_free(struct rdm_pin *pin)
 {
-	rdm_meta_free(pin);
+	if (pin >= spares && pin < spares + SPARES)
+		atomic_store(&spare_is_used[pin - spares], false);
+	else
+		rdm_meta_free(pin);
 }
 
 static void has_ended(size_t pages)

@@ -23,7 +23,7 @@ struct rdm_pin {
 	size_t times; /* it was announced, and not withdrawn */
 };
 
-/* With no lock: an entry, which is in no list yet. NULL: no memory. */
+/* With no lock: an entry, which is in no list yet. It waits a little for fork(). NULL: no memory. */
 struct rdm_pin *rdm_ledger_entry(void *addr, size_t length);
 void rdm_ledger_free(struct rdm_pin *pin);
 

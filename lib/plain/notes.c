@@ -280,7 +280,9 @@ static bool settle(char *block, size_t usable)
 
 	if (!begin_noted(&part, block, usable, &end))
 		return true;
-	rdm_gate_enter();
+	/* It waits, as what a fork() is in the way of. */
+	if (!rdm_gate_enter())
+		return false;
 	while (done && next_noted(&part, end, &kinds)) {
 		/* In a child whose pool is closed nobody gets it. */
 		if (atomic_load(&part.slab->heap->inherited))

@@ -8,9 +8,12 @@
 #include "base/ablate.h"
 #include "base/contract.h"
 #include "base/kernel.h"
-#include "memory/meta.h"
+#include "base/page.h"
+#include "fork/fork.h"
+#include "fork/snapshot.h"
 #include "memory/reserve.h"
 #include "memory/slab_map.h"
+#include "plain/present.h"
 #include "sync/lock.h"
 
 /* The pages of a range that are in one plain slab. */
@@ -74,10 +77,21 @@ static bool make_pins(struct rdm_slab *slab)
 
 	if (rdm_page_pins_of(slab))
 		return true;
-	pins = rdm_meta_alloc(slab->pages * sizeof(*pins));
-	if (pins && !atomic_compare_exchange_strong(&slab->pins, &none, pins))
-		rdm_meta_free(pins);
-	return pins;
+	/* Not of our records' memory, which is not to be had while fork() runs. */
+	pins = rdm_kernel_map(NULL, slab->pages * sizeof(*pins), PROT_READ | PROT_WRITE, 0);
+	if (pins == MAP_FAILED)
+		return false;
+	if (!atomic_compare_exchange_strong(&slab->pins, &none, pins))
+		rdm_kernel_unmap(pins, slab->pages * sizeof(*pins));
+	return true;
+}
+
+void rdm_page_pins_free(struct rdm_slab *slab)
+{
+	uint16_t *pins = rdm_page_pins_of(slab);
+
+	if (pins)
+		rdm_kernel_unmap(pins, slab->pages * sizeof(*pins));
 }
 
 static uint16_t read_pin(const uint16_t *pins, size_t page)
@@ -90,16 +104,20 @@ static void write_pin(uint16_t *pins, size_t page, uint16_t count)
 	__atomic_store_n(&pins[page], count, __ATOMIC_RELAXED);
 }
 
-/* Pages without a pin. */
+/* Pages that lose their last pin. */
 static void put_in_again(const struct part *part, size_t first, size_t end)
 {
-	if (!part->slab->set->ops->outlives_fork ||
-	    !advise(rdm_page_pins_address(part->slab, first), (end - first) << rdm_state.page_shift,
-		    MADV_DOFORK))
-		return;
-	/* Children do not inherit them, so they must get copies. */
+	int error = part->slab->set->ops->outlives_fork ?
+			    advise(rdm_page_pins_address(part->slab, first),
+				   (end - first) << rdm_state.page_shift, MADV_DOFORK) :
+			    0;
+
+	/*
+	 * Afterwards: a process that is made meanwhile goes by the counts where it has holes. And if
+	 * children do not inherit them still, they must get copies.
+	 */
 	for (size_t i = first; i < end; i++)
-		write_pin(rdm_page_pins_of(part->slab), i, UINT16_MAX);
+		write_pin(rdm_page_pins_of(part->slab), i, error ? UINT16_MAX : 0);
 }
 
 /* The kernel may have marked some pages of the part before it failed. */
@@ -151,17 +169,63 @@ static void let_go(const struct part *part)
 	if (!pins)
 		return;
 	for (size_t i = part->first; i < part->end; i = end) {
-		bool free = pins[i] == 1;
-
-		if (pins[i] && pins[i] < UINT16_MAX)
-			write_pin(pins, i, pins[i] - 1);
 		end = i + 1;
-		if (!free)
+		if (pins[i] != 1) {
+			if (pins[i] && pins[i] < UINT16_MAX)
+				write_pin(pins, i, pins[i] - 1);
 			continue;
-		for (; end < part->end && pins[end] == 1; end++)
-			write_pin(pins, end, 0);
+		}
+		while (end < part->end && pins[end] == 1)
+			end++;
 		put_in_again(part, i, end);
 	}
+}
+
+/* What is present of pages that get their first pin. */
+static void copy_unpinned(const struct part *part)
+{
+	const struct rdm_slab *slab = part->slab;
+	const uint16_t *pins = rdm_page_pins_of(slab);
+	int pagemap = rdm_present_open();
+	size_t length;
+	bool present;
+
+	for (size_t page = part->first; page < part->end; page++) {
+		char *from = rdm_page_pins_address(slab, page);
+
+		length = rdm_present_run(pagemap, from, from + rdm_page_size(), &present);
+		if (present && !pins[page])
+			rdm_snapshot_copy((char *)slab->shadow + (from - slab->base), from, length);
+	}
+	rdm_present_close(pagemap);
+}
+
+/*
+ * As hold, while processes are made, for which what was pinned then has been copied: they find the
+ * copy of what is pinned now, too, in case they are made after it was taken out. Each step is that
+ * of a process that is made before the next.
+ */
+static int hold_late(const struct part *part)
+{
+	struct rdm_slab *slab = part->slab;
+	uint16_t *pins = rdm_page_pins_of(slab);
+	int error;
+
+	rdm_assert(rdm_lock_has_rank(RDM_RANK_PINS));
+	if (!slab->set->ops->outlives_fork)
+		return hold(part);
+	if (!pins || !rdm_snapshot_make_shadow(slab, 0))
+		return ENOMEM;
+	copy_unpinned(part);
+	atomic_store(&slab->pinned_late, true);
+	for (size_t i = part->first; i < part->end; i++)
+		if (pins[i] < UINT16_MAX)
+			write_pin(pins, i, pins[i] + 1);
+	error = advise(rdm_page_pins_address(slab, part->first),
+		       (part->end - part->first) << rdm_state.page_shift, MADV_DONTFORK);
+	if (error)
+		let_go(part);
+	return error;
 }
 
 bool rdm_page_pins_prepare(char *addr, size_t length)
@@ -195,7 +259,7 @@ int rdm_page_pins_hold(char *addr, size_t length, bool *inside)
 
 	*inside = false;
 	while (next_part(&at, addr + length, &part)) {
-		int error = hold(&part);
+		int error = rdm_fork_is_ready() ? hold_late(&part) : hold(&part);
 
 		if (error) {
 			let_parts_go(addr, done);

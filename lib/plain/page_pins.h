@@ -19,8 +19,13 @@
 
 /* With no lock: room for counts. False: no memory. */
 bool rdm_page_pins_prepare(char *addr, size_t length);
+/* The slab goes, and with it its counts. */
+void rdm_page_pins_free(struct rdm_slab *slab);
 
-/* One pin more on each page, or on none, with an errno value. inside: some are in plain slabs. */
+/*
+ * One pin more on each page, or on none, with an errno value. inside: some are in plain slabs.
+ * While a fork is ready it makes the copy for the child first (fork.h).
+ */
 int rdm_page_pins_hold(char *addr, size_t length, bool *inside);
 /* One less; pages without any are put into the fork again. */
 void rdm_page_pins_let_go(char *addr, size_t length);

@@ -12,6 +12,7 @@
 #include "base/kernel.h"
 #include "base/log.h"
 #include "base/page.h"
+#include "fork/fork.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
 #include "plain/kernel_copies.h"
@@ -22,15 +23,16 @@
 #include "plain/touch.h"
 #include "plain/vmpin.h"
 #include "sync/gate.h"
-#include "sync/interrupted.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
 static struct rdm_lock lock = RDM_LOCK_INIT(RDM_RANK_PINS);
 static struct rdm_pin_counts counts;
 
-/* Of the fork that runs. */
+/* Of the forks that run. */
 static bool everything;
+/* Of the one that is made ready: whether no other runs. */
+static bool is_first;
 
 static int hold_range(char *addr, size_t length)
 {
@@ -259,8 +261,10 @@ bool rdm_pins_next(const struct rdm_slab *slab, char *from, char *end, char **ru
 
 void rdm_pins_note_stack(void *addr, size_t length)
 {
-	struct rdm_stack *stack = rdm_stacks_make((char *)addr + length);
+	struct rdm_stack *stack;
 
+	rdm_fork_await();
+	stack = rdm_stacks_make((char *)addr + length);
 	if (!stack)
 		return;
 	rdm_lock_take(&lock);
@@ -287,21 +291,33 @@ void rdm_pins_spare(const void *stack)
 
 static bool locked_by_fork;
 
-void rdm_pins_prefork(void)
+bool rdm_pins_try_for_fork(void)
 {
-	locked_by_fork = rdm_lock_before_fork(&lock);
-	rdm_stacks_spare_none();
-	everything = false;
-}
-
-bool rdm_pins_try_prefork(void)
-{
+	if (rdm_lock_is_mine(&lock))
+		return true;
 	if (!rdm_lock_try(&lock))
 		return false;
 	locked_by_fork = true;
-	rdm_stacks_spare_none();
-	everything = false;
 	return true;
+}
+
+void rdm_pins_unlock_for_fork(void)
+{
+	if (locked_by_fork) {
+		locked_by_fork = false;
+		rdm_lock_release(&lock);
+	}
+}
+
+void rdm_pins_prefork(const void *stack, bool first)
+{
+	rdm_assert(rdm_lock_is_mine(&lock));
+	if (first) {
+		rdm_stacks_spare_none();
+		everything = false;
+	}
+	rdm_pins_spare(stack);
+	is_first = first;
 }
 
 /* Pages that this fork spares. */
@@ -323,7 +339,7 @@ static void take_out(const struct rdm_slab *slab)
 	char *end = slab->base + slab->length;
 	size_t length;
 
-	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&lock));
 	for (char *run = slab->base; rdm_pins_next(slab, run, end, &run, &length); run += length)
 		if (!rdm_ablated(RDM_ABLATE_REASSERT | RDM_ABLATE_DONTFORK) &&
 		    rdm_kernel_advise(run, length, MADV_DONTFORK))
@@ -384,27 +400,36 @@ static void say_unseen(size_t pinned)
 			pinned, rdm_ledger_pages(), who);
 }
 
-void rdm_pins_prefork_set(struct rdm_slab_set *set)
+static void look_for_unseen(const struct rdm_slab_set *set)
 {
-	const struct rdm_slab *slab;
 	size_t pinned;
-	bool unseen;
+	bool unseen = is_unseen(&pinned);
 
-	rdm_assert(rdm_lock_is_mine(&lock) || rdm_call_is_interrupted());
-	rdm_stacks_for_each(rdm_pins_spare);
-	unseen = is_unseen(&pinned);
 	everything = unseen && !kernel_copies(set);
 	if (unseen && !counts.unseen++)
 		say_unseen(pinned);
+}
+
+void rdm_pins_prefork_set(struct rdm_slab_set *set)
+{
+	const struct rdm_slab *slab;
+
+	rdm_assert(rdm_lock_is_mine(&lock));
+	rdm_stacks_for_each(rdm_pins_spare);
+	/* What is so for a fork that runs stays so until none does. */
+	if (is_first)
+		look_for_unseen(set);
 	TAILQ_FOREACH (slab, &set->slabs, link)
 		take_out(slab);
 }
 
 void rdm_pins_postfork_parent_set(struct rdm_slab_set *set)
 {
-	const struct rdm_slab *slab;
+	struct rdm_slab *slab;
 
 	TAILQ_FOREACH (slab, &set->slabs, link) {
+		if (atomic_load(&slab->pinned_late))
+			atomic_store(&slab->pinned_late, false);
 		advise_spared(slab, MADV_DONTFORK);
 		if (everything)
 			put_in(slab);
@@ -416,19 +441,11 @@ void rdm_pins_postfork_child_set(struct rdm_slab_set *set)
 	rdm_page_pins_forget(set);
 }
 
-void rdm_pins_postfork_parent(void)
-{
-	if (locked_by_fork)
-		rdm_lock_release(&lock);
-}
-
 /* The registrations are the parent's. */
 void rdm_pins_postfork_child(void)
 {
-	rdm_lock_adopt(&lock);
+	rdm_lock_forget_others(&lock);
 	rdm_ledger_forget();
 	if (counts.inside || counts.outside || counts.unseen)
 		counts = (struct rdm_pin_counts){ 0 };
-	if (locked_by_fork)
-		rdm_lock_release(&lock);
 }

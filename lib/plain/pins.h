@@ -76,13 +76,16 @@ void rdm_pins_forget_stacks(void *block, size_t length);
 /* Before fork(): the child's C library will be near this address before our handlers are. */
 void rdm_pins_spare(const void *stack);
 
-/* The lock, and of each heritable set: takes its pinned pages out of this fork, and in again. */
-void rdm_pins_prefork(void);
-bool rdm_pins_try_prefork(void);
+/*
+ * fork.c's guest (fork.h), and of each heritable set: takes its pinned pages out of this fork, and
+ * in again. first: no other fork is ready.
+ */
+bool rdm_pins_try_for_fork(void);
+void rdm_pins_unlock_for_fork(void);
+void rdm_pins_prefork(const void *stack, bool first);
 void rdm_pins_prefork_set(struct rdm_slab_set *set);
 void rdm_pins_postfork_parent_set(struct rdm_slab_set *set);
 void rdm_pins_postfork_child_set(struct rdm_slab_set *set);
-void rdm_pins_postfork_parent(void);
 void rdm_pins_postfork_child(void);
 
 #endif

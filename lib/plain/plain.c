@@ -17,6 +17,7 @@
 #include "plain/discard.h"
 #include "plain/inherit.h"
 #include "plain/notes.h"
+#include "plain/page_pins.h"
 #include "plain/pages.h"
 #include "plain/pins.h"
 #include "pool/picture_layout.h"
@@ -66,7 +67,7 @@ static size_t pinned_bytes(const struct rdm_slab *slab)
 static void forget(struct rdm_slab *slab)
 {
 	rdm_assert(slab->free_pages == slab->pages);
-	rdm_meta_free(slab->pins);
+	rdm_page_pins_free(slab);
 	rdm_notes_forget(slab);
 }
 
@@ -98,8 +99,9 @@ static const struct rdm_slab_ops closed_ops = {
 };
 
 static const struct rdm_fork_guest pins_handlers = {
+	.try_lock = rdm_pins_try_for_fork,
+	.unlock = rdm_pins_unlock_for_fork,
 	.prefork = rdm_pins_prefork,
-	.postfork_parent = rdm_pins_postfork_parent,
 	.postfork_child = rdm_pins_postfork_child,
 };
 
@@ -146,7 +148,7 @@ struct rdm_pool *rdm_plain_pool(const char *name, enum rdm_fork_policy fork)
 	struct rdm_pool *pool;
 	int error = 0;
 
-	if (!rdm_quiesce_enter("rdm_plain_pool"))
+	if (!rdm_quiesce_enter_unless_forking("rdm_plain_pool"))
 		return NULL;
 	pool = rdm_pools() ? rdm_pools() : create(name, fork, &error);
 	return rdm_quiesce_leave(error) ? NULL : pool;

@@ -36,7 +36,8 @@ size_t rdm_growth_least(const struct rdm_memory_kind *kind)
 
 static int refuse_inherited(struct rdm_pool *pool)
 {
-	if (!pool->complained)
+	/* A program's own malloc serves it. */
+	if (!pool->complained && !pool->slabs.ops->spills)
 		rdm_log(RDM_LOG_ERROR,
 			"pool %s was inherited through fork(): rdm_pool_reset() it or add a rail first",
 			pool->name);
@@ -211,9 +212,12 @@ static void rest(struct rdm_pool *pool)
 int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned generation,
 		  unsigned attempt, const char *caller)
 {
+	/* Somebody else serves what cannot be had now. */
+	bool inside = pool->slabs.ops->spills ? rdm_quiesce_enter_unless_forking(caller) :
+						rdm_quiesce_enter(caller);
 	int error;
 
-	if (!rdm_quiesce_enter(caller))
+	if (!inside)
 		return -1;
 	error = grow(pool, want, generation, attempt < PATIENCE);
 	if (error)

@@ -28,7 +28,6 @@
 #include "preload/report.h"
 #include "rdmalloc.h"
 #include "sync/gate.h"
-#include "sync/interrupted.h"
 #include "sync/quiesce.h"
 
 /* The default threshold. */
@@ -105,11 +104,12 @@ __attribute__((noinline)) static rdm_pool *open_pool(void)
 	const struct rdm_conf *conf = rdm_conf();
 	rdm_pool *pool = NULL;
 
+	errno = 0;
 	if (conf->enabled)
 		pool = rdm_plain_pool("preload", (enum rdm_fork_policy)conf->preload_fork);
 	if (pool)
 		atomic_store_explicit(&opened, pool, memory_order_release);
-	else
+	else if (errno != EAGAIN)
 		atomic_store(&threshold, SIZE_MAX);
 	return pool;
 }
@@ -237,10 +237,8 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	    rdm_gate_is_inside())
 		return NULL;
 	rdm_assert(!(alignment & (alignment - 1)));
-	rdm_call_begins();
 	pool = get_pool();
 	block = pool && !is_closed(pool) ? allocate(pool, alignment, size) : NULL;
-	rdm_call_ends();
 	if (UNLIKELY(rdm_report_is_wanted))
 		count(block, size);
 	if (!block)
@@ -285,10 +283,8 @@ __attribute__((noinline)) static void free_ours(void *ptr)
 		rdm_report_freed(rdm_usable_size(ptr));
 	if (UNLIKELY(rdm_stacks_any()))
 		rdm_pins_forget_stacks(ptr, rdm_usable_size(ptr));
-	rdm_call_begins();
 	if (!UNLIKELY(rdm_notes_any()) || settle(ptr))
 		rdm_free(ptr);
-	rdm_call_ends();
 }
 
 void rdm_family_free(const struct rdm_next *next, void *ptr)
@@ -386,9 +382,7 @@ static void *realloc_ours(const struct rdm_next *next, void *ptr, size_t size)
 	old = rdm_usable_size(ptr);
 	if (UNLIKELY(rdm_notes_any()) && rdm_notes_in(ptr, old))
 		return move_noted(next, ptr, old, size);
-	rdm_call_begins();
 	block = rdm_realloc(pool, ptr, whole_pages(size));
-	rdm_call_ends();
 	if (block) {
 		if (UNLIKELY(rdm_report_is_wanted)) {
 			rdm_report_freed(old);

@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "fork/fork.h"
 #include "memory/reserve.h"
-#include "plain/bare_fork.h"
+#include "plain/kernel_copies.h"
 #include "plain/pins.h"
 #include "preload/lookup.h"
 #include "preload/preload.h"
@@ -31,6 +31,7 @@ static struct {
 	int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
 	pid_t (*fork)(void);
 	int (*clone)(int (*)(void *), void *, int, void *, ...);
+	long (*syscall)(long, ...);
 	int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 } next;
 
@@ -46,6 +47,8 @@ __attribute__((constructor(101))) static void find_all(void)
 	memcpy(&next.fork, &symbol, sizeof(symbol));
 	symbol = find("clone");
 	memcpy(&next.clone, &symbol, sizeof(symbol));
+	symbol = find("syscall");
+	memcpy(&next.syscall, &symbol, sizeof(symbol));
 	symbol = find("pthread_create");
 	memcpy(&next.create, &symbol, sizeof(symbol));
 }
@@ -85,32 +88,43 @@ RDM_EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), vo
 	return next.register_atfork(prepare, parent, child, dso);
 }
 
+static void end(const struct rdm_fork *made, bool child)
+{
+	int saved = errno;
+
+	if (child)
+		rdm_fork_end_in_child(made);
+	else
+		rdm_fork_end_in_parent(made);
+	errno = saved;
+}
+
 RDM_EXPORT pid_t _Fork(void)
 {
-	bool bare;
+	struct rdm_fork made;
 	pid_t pid;
 
 	if (!next.fork) {
 		errno = ENOSYS;
 		return -1;
 	}
-	bare = rdm_bare_fork_prefork(__builtin_frame_address(0));
+	rdm_fork_begin(&made, __builtin_frame_address(0));
 	pid = next.fork();
-	if (bare)
-		rdm_bare_fork_postfork(pid == 0);
+	end(&made, pid == 0);
 	return pid;
 }
 
 struct start {
 	int (*call)(void *);
 	void *arg;
+	struct rdm_fork made;
 };
 
 static int start_child(void *arg)
 {
 	struct start start = *(struct start *)arg;
 
-	rdm_bare_fork_postfork(true);
+	end(&start.made, true);
 	return start.call(start.arg);
 }
 
@@ -126,12 +140,21 @@ RDM_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	tls = va_arg(rest, void *);
 	child_tid = va_arg(rest, void *);
 	va_end(rest);
-	if (flags & CLONE_VM || !rdm_bare_fork_prefork(stack))
+	if (!next.clone) {
+		errno = ENOSYS;
+		return -1;
+	}
+	if (flags & CLONE_VM || rdm_kernel_copies_asks())
 		return next.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	rdm_fork_begin(&start.made, stack);
 	pid = next.clone(start_child, stack, flags, &start, parent_tid, tls, child_tid);
-	rdm_bare_fork_postfork(false);
+	end(&start.made, false);
 	return pid;
 }
+
+/* Its other name in the C library, whose header has reserved names. NOLINTNEXTLINE */
+RDM_EXPORT int __clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+	__attribute__((nothrow, leaf, alias("clone")));
 
 #if defined(__x86_64__) || defined(__aarch64__)
 static long enter_kernel(long number, const long arg[6])
@@ -165,20 +188,53 @@ static long enter_kernel(long number, const long arg[6])
 #endif
 }
 
+/* Of what clone3() gets the first version has these; a longer one begins with it. */
+struct clone3 {
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+};
+
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+
 /* A child that comes back from the call on the stack it was made on, with memory of its own. */
 static bool forks(long number, const long arg[6])
+{
+	const struct clone3 *args = (const struct clone3 *)(uintptr_t)arg[0];
+
+#ifdef SYS_fork
+	if (number == SYS_fork)
+		return true;
+#endif
+	if (number == SYS_clone)
+		return !(arg[0] & CLONE_VM) && !arg[1];
+	/* What the kernel will refuse is for it to refuse. */
+	return number == SYS_clone3 && (size_t)arg[1] >= sizeof(*args) && args &&
+	       !(args->flags & CLONE_VM) && !args->stack;
+}
+
+static bool is_for_us(long number)
 {
 #ifdef SYS_fork
 	if (number == SYS_fork)
 		return true;
 #endif
-	return number == SYS_clone && !(arg[0] & CLONE_VM) && !arg[1];
+	return number == SYS_clone || number == SYS_clone3;
+}
+
+/* As enter_kernel() does, an error is a number below 0. */
+static long pass_on(long number, const long arg[6])
+{
+	long result = next.syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+
+	return result == -1 ? -errno : result;
 }
 
 /* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
 RDM_EXPORT long syscall(long number, ...)
 {
-	bool bare = false, door;
+	struct rdm_fork made;
+	bool door;
 	long arg[6], result;
 	va_list rest;
 
@@ -189,13 +245,16 @@ RDM_EXPORT long syscall(long number, ...)
 	door = rdm_preload_is_door(number, (unsigned long)arg[0]);
 	if (door)
 		rdm_preload_before_door();
-	if (forks(number, arg))
-		bare = rdm_bare_fork_prefork(__builtin_frame_address(0));
-	result = enter_kernel(number, arg);
+	if (is_for_us(number) && forks(number, arg)) {
+		rdm_fork_begin(&made, __builtin_frame_address(0));
+		result = enter_kernel(number, arg);
+		end(&made, result == 0);
+	} else {
+		/* A child that begins on another stack comes back there from the C library's function, and not here. */
+		result = next.syscall ? pass_on(number, arg) : enter_kernel(number, arg);
+	}
 	if (door && !result)
 		rdm_preload_behind_door();
-	if (bare)
-		rdm_bare_fork_postfork(result == 0);
 	if (result >= 0 || result < -4095)
 		return result;
 	errno = (int)-result;

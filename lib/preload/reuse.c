@@ -58,10 +58,10 @@ struct alias {
 };
 _Static_assert(sizeof(struct alias) == 64, "an alias is a cache line");
 
-/* Zeroed in a child; zero is a mutex that nobody holds, and a condition nobody waits for. */
+/* Zeroed in a child; zero is a lock that nobody has, and a condition nobody waits for. */
 struct book {
 	struct rdm_lock lock;
-	pthread_cond_t ended;
+	struct rdm_condition ended;
 	bool is_open;
 	unsigned next_alias;
 	size_t idle, idle_bytes;
@@ -337,7 +337,7 @@ void rdm_reuse_ended(struct rdm_region *region)
 	rdm_assert(region->place == ENDING);
 	lock();
 	TAILQ_REMOVE(&book->places[ENDING], region, link);
-	pthread_cond_broadcast(&book->ended);
+	rdm_lock_announce(&book->ended);
 	unlock();
 	rdm_meta_free(region);
 }

@@ -263,25 +263,9 @@ void rdm_slabs_uncarve_all(struct rdm_slab_set *set)
 	rdm_lock_release(&set->lock);
 }
 
-void rdm_slabs_prefork(struct rdm_slab_set *set)
-{
-	set->locked_by_fork = rdm_lock_before_fork(&set->lock);
-}
-
-void rdm_slabs_postfork(struct rdm_slab_set *set)
-{
-	if (set->locked_by_fork)
-		rdm_lock_release(&set->lock);
-}
-
 void rdm_slabs_lock(struct rdm_slab_set *set)
 {
 	rdm_lock_take(&set->lock);
-}
-
-bool rdm_slabs_trylock(struct rdm_slab_set *set)
-{
-	return rdm_lock_try(&set->lock);
 }
 
 void rdm_slabs_unlock(struct rdm_slab_set *set)

@@ -30,13 +30,13 @@ struct fill {
 	_Atomic size_t missing[RDM_BATCH_MAX]; /* pieces of each slab */
 	_Atomic int error;                     /* of the first failure: then all stop */
 	struct rdm_lock lock;
-	pthread_cond_t changed; /* something is no longer missing, or error is set */
+	struct rdm_condition changed; /* something is no longer missing, or error is set */
 };
 
 static void announce(struct fill *fill)
 {
 	rdm_lock_take(&fill->lock);
-	pthread_cond_broadcast(&fill->changed);
+	rdm_lock_announce(&fill->changed);
 	rdm_lock_release(&fill->lock);
 }
 
@@ -176,7 +176,6 @@ int rdm_fill(struct rdm_slab_set *set, struct rdm_slab *const slab[], size_t cou
 	rdm_assert(count && count <= RDM_BATCH_MAX);
 	rdm_assert(slab[0]->length && complete);
 	rdm_lock_init(&fill.lock, RDM_RANK_FILL);
-	pthread_cond_init(&fill.changed, NULL);
 	divide(&fill);
 	group_rails(&fill);
 	threads = threads_for(&fill);
@@ -188,7 +187,6 @@ int rdm_fill(struct rdm_slab_set *set, struct rdm_slab *const slab[], size_t cou
 	work(&fill);
 	if (threads > 1)
 		rdm_workers_join(&workers);
-	pthread_cond_destroy(&fill.changed);
 	rdm_lock_destroy(&fill.lock);
 	for (*complete = 0; *complete < count; ++*complete)
 		if (fill.missing[*complete] || atomic_load(&slab[*complete]->keyed) != open)

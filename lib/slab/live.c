@@ -5,7 +5,6 @@
 #include "base/contract.h"
 #include "base/size_class.h"
 #include "memory/state.h"
-#include "sync/interrupted.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
@@ -13,7 +12,7 @@ char *rdm_live_next(const struct rdm_slab *slab, char *from, size_t *size)
 {
 	size_t page = (size_t)(from - slab->base) >> rdm_state.page_shift;
 
-	rdm_assert(rdm_lock_is_mine(&slab->set->lock) || rdm_call_is_interrupted());
+	rdm_assert(rdm_lock_is_mine(&slab->set->lock));
 	rdm_assert(from >= slab->base && from <= slab->base + slab->length);
 	rdm_assert(!((uintptr_t)from & (RDM_UNIT - 1)));
 	while ((page = rdm_bits_next(slab->carved, slab->pages, page, true)) < slab->pages) {

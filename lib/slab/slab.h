@@ -47,6 +47,7 @@ struct rdm_slab {
 	TAILQ_ENTRY(rdm_slab) link;
 	void *shadow;             /* snapshot.c: the child's copy, while fork() runs */
 	_Atomic(uint16_t *) pins; /* of the ops: a count for each page, once there was one */
+	_Atomic bool pinned_late; /* of the ops: since fork() had what was pinned copied */
 	_Atomic(uint8_t *) notes; /* of the ops: a byte for each page, once there was one */
 	unsigned long *used;      /* fresh.c: a bit for each page that a block has had, or NULL */
 	unsigned long carved[];   /* a bit for each page */
@@ -101,7 +102,8 @@ struct rdm_slab_set {
 	struct rdm_memory_kind kind;
 	enum rdm_fork_policy fork;
 	struct rdm_lock lock;
-	bool locked_by_fork;
+	bool locked_by_fork;                       /* fork.c's */
+	bool has_holes;                            /* in a child: where copies could not be had */
 	TAILQ_HEAD(rdm_slab_list, rdm_slab) slabs; /* by address */
 	struct rdm_slab_index index;               /* under lock */
 	size_t bytes;                              /* of slabs in use; written under both locks */
@@ -163,12 +165,8 @@ void rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
 /* Whether carve would find one. */
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
 
-void rdm_slabs_prefork(struct rdm_slab_set *set);
-void rdm_slabs_postfork(struct rdm_slab_set *set);
-
 /* Holds carving still, for who looks at what is carved. */
 void rdm_slabs_lock(struct rdm_slab_set *set);
-bool rdm_slabs_trylock(struct rdm_slab_set *set);
 void rdm_slabs_unlock(struct rdm_slab_set *set);
 
 #endif

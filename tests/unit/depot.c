@@ -412,39 +412,6 @@ static void against_a_model(void **state)
 	}
 }
 
-static struct t_meeting meeting;
-static struct t_event met;
-
-static void *put_while_forking(void *arg)
-{
-	(void)arg;
-	t_meeting_come(&meeting);
-	T_CHECK(rdm_depot_put(&depot, CLASS, block, 10) == 10);
-	t_meeting_through(&meeting);
-	t_event_wait(&met);
-	return NULL;
-}
-
-static void held_while_forking(void **state)
-{
-	pthread_t thread;
-
-	(void)state;
-	t_meeting_init(&meeting);
-	t_event_init(&met);
-	T_CHECK(!pthread_create(&thread, NULL, put_while_forking, NULL));
-	rdm_depot_prefork(&depot);
-	t_meeting_stay(&meeting);
-	assert_false(meeting.overtaken);
-	assert_int_equal(count_of(CLASS), 0);
-	rdm_depot_postfork(&depot);
-	t_event_set(&met);
-	T_CHECK(!pthread_join(thread, NULL));
-	t_event_destroy(&met);
-	t_meeting_destroy(&meeting);
-	assert_int_equal(rdm_depot_take(&depot, CLASS, taken, FULL), 10);
-}
-
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -453,7 +420,7 @@ int main(void)
 		CASE(nothing_in_it),           CASE(across_magazines),  CASE(last_in_first_out),
 		CASE(whole_magazines),         CASE(all_of_a_class),    CASE(asked_and_answered),
 		CASE(without_memory),          CASE(what_is_idle_goes), CASE(not_too_often),
-		CASE(each_class_has_its_turn), CASE(against_a_model),   CASE(held_while_forking),
+		CASE(each_class_has_its_turn), CASE(against_a_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "heap/settle.h"
+
+#include <stdatomic.h>
+
+#include "base/contract.h"
+#include "heap/caches.h"
+#include "heap/heap.h"
+#include "heap/trade.h"
+#include "memory/meta.h"
+#include "memory/slab_map.h"
+#include "memory/state.h"
+#include "sync/gate.h"
+#include "sync/late.h"
+
+static void put_block_away(void *block, unsigned state)
+{
+	struct rdm_heap *heap = rdm_slab_of(block)->heap;
+
+	rdm_assert(state);
+	if (state & RDM_STATE_DIRECT || atomic_load(&heap->inherited))
+		rdm_arena_free(block, state);
+	else
+		rdm_trade_free(heap, state, block);
+}
+
+void rdm_settle(void)
+{
+	struct rdm_late late;
+
+	rdm_assert(rdm_gate_is_inside());
+	while (rdm_late_any() && rdm_late_take(&late)) {
+		if (late.kind == RDM_LATE_BLOCK)
+			put_block_away(late.what, late.state);
+		else if (late.kind == RDM_LATE_THREAD)
+			rdm_caches_end_thread(late.what);
+		else
+			rdm_meta_free(late.what);
+	}
+}
