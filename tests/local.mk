@@ -178,8 +178,7 @@ tests_unit_reserve_LDADD = $(STEP_TEST_LIBS)
 tests_unit_reserve_hugetlb_SOURCES = $(tests_unit_reserve_SOURCES)
 tests_unit_reserve_hugetlb_LDFLAGS = $(tests_unit_reserve_LDFLAGS)
 tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
-tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) \
-	-Wl,--wrap=rdm_arena_alloc -Wl,--wrap=rdm_arena_free_many
+tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_alloc
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
 tests_unit_merge_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_free_many
 tests_fork_gate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_slabs_carve

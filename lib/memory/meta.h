@@ -24,11 +24,11 @@ size_t rdm_meta_maps(struct rdm_meta_range out[], size_t count);
 /* As mmap(), for jemalloc; no lock. */
 void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd, off_t offset);
 
-/* What to say where there is none: jemalloc maps 2 MiB and more at a time. */
+/* What to say where there is none: jemalloc maps up to 6 MiB at a time. */
 static const struct rdm_failure rdm_meta_failure
 	__attribute__((unused)) = { ENOMEM,
 				    RDM_WANT_ADDRESSES | RDM_WANT_MEMORY | RDM_WANT_MAPPINGS,
-				    (size_t)2 << 20, "see the cgroup's memory.max" };
+				    (size_t)6 << 20, "see the cgroup's memory.max" };
 
 /* Zeros. NULL: there is no memory. */
 void *rdm_meta_alloc(size_t size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Threads that a fork leaves behind in the middle of rdm_malloc() or rdm_free()
- * hold memory that no block accounts for. When the child destroys or resets the
+ * Threads that a fork leaves behind in the middle of rdm_malloc() hold memory that no block accounts
+ * for. (In the middle of rdm_free() fork() waits for them.) When the child destroys or resets the
  * pool nothing of it stays a slab, or registered.
  */
 #include "support.h"
@@ -19,25 +19,21 @@ void *__real_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align,
 			     struct rdm_want *want);
 void *__wrap_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align, unsigned *state,
 			     struct rdm_want *want);
-void __real_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-				size_t count);
-void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-				size_t count);
 
 enum { THREADS = 3, SPREAD = 64 };
 
 static struct {
 	struct t_event inside, go_on;
-	_Atomic(void *) caught[2];
+	_Atomic(void *) caught;
 } stopped;
-static _Thread_local int stop_here = -1;
+static _Thread_local bool stop_here;
 
 static void stop_with(void *block)
 {
-	if (stop_here < 0 || !block)
+	if (!block)
 		return;
-	stopped.caught[stop_here] = block;
-	stop_here = -1;
+	stopped.caught = block;
+	stop_here = false;
 	t_event_set(&stopped.inside);
 	t_event_wait(&stopped.go_on);
 }
@@ -48,18 +44,9 @@ void *__wrap_rdm_arena_alloc(struct rdm_arena *arena, size_t size, size_t align,
 {
 	void *block = __real_rdm_arena_alloc(arena, size, align, state, want);
 
-	if (stop_here == 0)
+	if (stop_here)
 		stop_with(block);
 	return block;
-}
-
-/* The block is not live any more, and the memory is not the arena's yet. */
-void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-				size_t count)
-{
-	if (stop_here == 1)
-		stop_with(blocks[0]);
-	__real_rdm_arena_free_many(arena, size_class, blocks, count);
 }
 
 static struct {
@@ -72,18 +59,8 @@ static struct {
 static void *allocate_slowly(void *arg)
 {
 	(void)arg;
-	stop_here = 0;
+	stop_here = true;
 	rdm_free(t_malloc(scene.pool, scene.size));
-	return NULL;
-}
-
-static void *free_slowly(void *arg)
-{
-	void *block = t_malloc(scene.pool, scene.size);
-
-	(void)arg;
-	stop_here = 1;
-	rdm_free(block);
 	return NULL;
 }
 
@@ -98,8 +75,7 @@ static void expect_nothing_left(const struct t_recorder *own)
 	for (unsigned i = 0; i < SPREAD; i++)
 		T_CHECKF(!rdm_pool_of(scene.slab[i]), "%p is a slab of a pool that is gone",
 			 (void *)scene.slab[i]);
-	for (unsigned i = 0; i < 2; i++)
-		T_CHECK(!stopped.caught[i] || !rdm_pool_of(stopped.caught[i]));
+	T_CHECK(!stopped.caught || !rdm_pool_of(stopped.caught));
 	T_CHECKF(!own->live && own->regs == own->deregs, "%zu registered, %zu deregistered",
 		 own->regs, own->deregs);
 	T_CHECK(!scene.recorder->deregs);
@@ -147,8 +123,7 @@ static int child(void *arg)
 
 static void fork_in_the_middle(size_t size, unsigned policy)
 {
-	void *(*const work[])(void *) = { allocate_slowly, free_slowly };
-	pthread_t thread[2];
+	pthread_t thread;
 
 	scene.size = size;
 	scene.recorder = t_recorder_new("parent");
@@ -156,21 +131,16 @@ static void fork_in_the_middle(size_t size, unsigned policy)
 	t_recorder_add(scene.recorder, scene.pool);
 	t_event_init(&stopped.inside);
 	t_event_init(&stopped.go_on);
-	for (unsigned i = 0; i < 2; i++) {
-		T_CHECK(!pthread_create(&thread[i], NULL, work[i], NULL));
-		t_event_wait(&stopped.inside);
-	}
-	note_slabs(stopped.caught[0]);
-	T_CHECK(rdm_pool_of(stopped.caught[0]) == scene.pool);
-	T_CHECK(!rdm_usable_size(stopped.caught[0]) && !t_stats(scene.pool).live_blocks);
+	T_CHECK(!pthread_create(&thread, NULL, allocate_slowly, NULL));
+	t_event_wait(&stopped.inside);
+	note_slabs(stopped.caught);
+	T_CHECK(rdm_pool_of(stopped.caught) == scene.pool);
+	T_CHECK(!rdm_usable_size(stopped.caught) && !t_stats(scene.pool).live_blocks);
 	for (uintptr_t act = 0; act < ACTS; act++)
 		t_fork_passes(child, (void *)act);
-	for (unsigned i = 0; i < 2; i++)
-		t_event_set(&stopped.go_on);
-	for (unsigned i = 0; i < 2; i++) {
-		T_CHECK(!pthread_join(thread[i], NULL));
-		stopped.caught[i] = NULL;
-	}
+	t_event_set(&stopped.go_on);
+	T_CHECK(!pthread_join(thread, NULL));
+	stopped.caught = NULL;
 	t_event_destroy(&stopped.inside);
 	t_event_destroy(&stopped.go_on);
 	T_CHECK(!rdm_pool_destroy(scene.pool) && !scene.recorder->live);

@@ -537,6 +537,8 @@ static struct sleeper {
 static void *sleep_with_blocks(void *arg)
 {
 	(void)arg;
+	/* A thread that only frees would not have a cache so soon. */
+	T_CHECK(!get(1));
 	for (size_t i = 0; i < 10; i++)
 		give(i, 1);
 	if (sleeper.inside)
