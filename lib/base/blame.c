@@ -110,7 +110,7 @@ static bool is_in_first_namespace(void)
 static void read_use(struct use *use)
 {
 	struct reader reader;
-	char line[80];
+	char line[80] = "";
 
 	*use = (struct use){ .known = false };
 	open_reader(&reader, "/proc/self/status");
@@ -147,7 +147,7 @@ static uint64_t read_number(const char *path)
 static uint64_t read_meminfo(const char *key)
 {
 	struct reader reader;
-	char line[80];
+	char line[80] = "";
 	uint64_t bytes = 0;
 
 	open_reader(&reader, "/proc/meminfo");
@@ -161,7 +161,7 @@ static uint64_t read_meminfo(const char *key)
 static uint64_t count_mappings(void)
 {
 	struct reader reader;
-	char line[2];
+	char line[2] = "";
 	uint64_t count = 0;
 
 	open_reader(&reader, "/proc/self/maps");

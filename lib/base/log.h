@@ -11,8 +11,6 @@
  * errno survives. A line says what happened and what to do about it.
  */
 
-#include <stdbool.h>
-
 enum rdm_log_level {
 	RDM_LOG_SILENT,
 	RDM_LOG_ERROR,

@@ -4,9 +4,9 @@
 #include <stdatomic.h>
 
 #include "base/contract.h"
+#include "heap/arena.h"
 #include "heap/caches.h"
 #include "heap/heap.h"
-#include "heap/trade.h"
 #include "memory/meta.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
@@ -18,10 +18,11 @@ static void put_block_away(void *block, unsigned state)
 	struct rdm_heap *heap = rdm_slab_of(block)->heap;
 
 	rdm_assert(state);
+	/* To the arena: who comes by here is in the midst of a trade of its own. */
 	if (state & RDM_STATE_DIRECT || atomic_load(&heap->inherited))
 		rdm_arena_free(block, state);
 	else
-		rdm_trade_free(heap, state, block);
+		rdm_arena_free_many(&heap->arena, state, &block, 1);
 }
 
 void rdm_settle(void)

@@ -101,14 +101,16 @@ uintptr_t rdm_claim_open(size_t *size)
 		*size = (*size / 2 + GIB - 1) & ~(GIB - 1);
 	if (!base)
 		return 0;
-	tables.first = tables.next = base + *size;
+	tables.next = base + *size;
+	tables.first = tables.next;
 	tables.end = tables.next + TABLES(*size);
 	return base;
 }
 
 void rdm_claim_close(void)
 {
-	tables.first = tables.next = tables.end = 0;
+	tables.next = 0;
+	tables.first = tables.end = 0;
 }
 
 void *rdm_claim_table(size_t bytes)

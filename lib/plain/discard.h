@@ -21,7 +21,7 @@
 void rdm_discard_runs(const struct rdm_run *run, size_t count);
 
 /* What a block has, in plain memory, `usable` bytes of it: the first `size` become zero. */
-void rdm_discard_zero(char *at, size_t size, size_t usable);
+void rdm_discard_zero(char *block, size_t size, size_t usable);
 
 /*
  * Whole pages of one block become another's, and `from` has none. False: nothing was moved,

@@ -183,6 +183,7 @@ static bool reaches_registered(const struct iovec *iov, size_t count, int advice
 	return false;
 }
 
+/* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
 RDM_EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t count, int advice,
 				   unsigned flags)
 {
@@ -192,7 +193,7 @@ RDM_EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t co
 	for (size_t i = 0; kinds && iov && i < count && i < IOV_MAX; i++)
 		if (!rdm_notes_add(iov[i].iov_base, iov[i].iov_len, kinds))
 			return -1;
-	if (!reaches_registered(iov, count, advice) || !is_self(pidfd))
+	if (!iov || !reaches_registered(iov, count, advice) || !is_self(pidfd))
 		return next_process_madvise ?
 			       next_process_madvise(pidfd, iov, count, advice, flags) :
 			       syscall(SYS_process_madvise, pidfd, iov, count, advice, flags);

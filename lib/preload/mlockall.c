@@ -66,7 +66,8 @@ static bool next_mapping(struct maps *maps, uintptr_t *start, uintptr_t *end, ch
 			maps->from = (size_t)(newline + 1 - maps->text);
 			*start = strtoul(line, &line, 16);
 			*end = *line == '-' ? strtoul(line + 1, &line, 16) : 0;
-			memcpy(mode, *line == ' ' ? line + 1 : "----", 4);
+			for (unsigned i = 0; i < 4; i++)
+				mode[i] = *line == ' ' ? line[1 + i] : '-';
 			return *end > *start;
 		}
 		memmove(maps->text, line, maps->to - maps->from);

@@ -189,6 +189,8 @@ RDM_EXPORT long mbind(void *addr, unsigned long length, int mode, const unsigned
 		       syscall(SYS_mbind, addr, length, mode, nodes, most, flags);
 }
 
+/* NOLINTEND(readability-inconsistent-*) */
+
 bool rdm_preload_notes_prctl(int option, const unsigned long arg[4])
 {
 	return option != PR_SET_VMA || !is_note_refused((void *)arg[1], arg[2], RDM_NOTE_OTHER);
