@@ -188,7 +188,8 @@ static void flush(void)
 
 static void be_refused(void)
 {
-	void *volatile none = rdm_aligned_alloc(pool, 3, 1);
+	volatile size_t three = 3;
+	void *volatile none = rdm_aligned_alloc(pool, three, 1);
 
 	(void)none;
 	rdm_pool_remove_rail(pool, 7);

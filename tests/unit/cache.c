@@ -167,9 +167,9 @@ static int end(void **state)
 static void stacks(void **state)
 {
 	struct rdm_magazine magazine;
-	struct rdm_stack none = { 0 }, some = { .top = magazine.blocks,
-						.floor = magazine.blocks,
-						.ceiling = magazine.blocks + 5 };
+	struct rdm_stack none = { .floor = NULL }, some = { .top = magazine.blocks,
+							    .floor = magazine.blocks,
+							    .ceiling = magazine.blocks + 5 };
 
 	(void)state;
 	assert_null(rdm_stack_pop(&none));
@@ -193,7 +193,8 @@ static void load(struct rdm_cache *one, unsigned class, size_t count)
 	struct rdm_stack *at = &one->stacks[class];
 
 	T_CHECK(magazine && count <= 10);
-	at->floor = at->top = magazine->blocks;
+	at->floor = magazine->blocks;
+	at->top = magazine->blocks;
 	at->ceiling = magazine->blocks + 10;
 	one->bytes += 10 * rdm_class_size(class);
 	for (size_t i = 0; i < count; i++)
