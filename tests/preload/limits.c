@@ -138,6 +138,9 @@ static int lock_what_is_there(void *arg)
 	char *p;
 
 	(void)arg;
+	/* Without the library's tables it must fit, which depends on what it is linked with. */
+	if (status("VmSize:") > 7 << 10)
+		t_skip("this program alone is larger than 7 MiB");
 	limit_to(RLIMIT_MEMLOCK, 8 * T_MIB);
 	become_ordinary();
 	T_CHECK((p = touched(T_MIB)));
@@ -212,8 +215,7 @@ int main(int argc, char **argv)
 		t_say("%s: status %#x, %zu lines on stderr", acts[i].name, caught.status,
 		      t_lines(caught.err));
 		if (caught.status == T_SKIP << 8) {
-			t_say("ok %u - %s # SKIP this user may lock 8 MiB only", i + 1,
-			      acts[i].name);
+			t_say("ok %u - %s # SKIP too little may be locked", i + 1, acts[i].name);
 			continue;
 		}
 		T_CHECKF(!caught.status, "%s: %s", acts[i].name, caught.err);
