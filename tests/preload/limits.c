@@ -163,7 +163,7 @@ static int lock_what_comes(void *arg)
 	T_CHECK(!mlockall(MCL_FUTURE));
 	before = status("VmLck:");
 	T_CHECK(take(50, 100 * 1024) == 50);
-	T_CHECKF(status("VmLck:") - before < 6 << 10, "5,000 KiB of blocks lock %ld",
+	T_CHECKF(status("VmLck:") - before < 7 << 10, "5,000 KiB of blocks lock %ld",
 		 status("VmLck:") - before);
 	return T_PASS;
 }
