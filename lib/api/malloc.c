@@ -181,7 +181,7 @@ void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 	if (__builtin_mul_overflow(count, size, &request.size))
 		request.size = SIZE_MAX;
 	class = rdm_class_of_bytes(request.size);
-	block = class <= rdm_quick.classes ? rdm_cache_pop(&pool->heap, class) : NULL;
+	block = class <= rdm_quick_classes() ? rdm_cache_pop(&pool->heap, class) : NULL;
 	if (!block)
 		return allocate_request(pool, &request);
 	begin(block, class);

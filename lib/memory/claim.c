@@ -13,6 +13,14 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER
+#endif
+#endif
+
 #define GIB ((size_t)1 << 30)
 /* A table of a byte for each 64 is the longest; all together are less than twice that. */
 #define TABLES(size) ((size) / 32 + ((size_t)1 << 20))
@@ -79,8 +87,13 @@ static uintptr_t ask_kernel(void)
  */
 static uintptr_t find_place(uintptr_t top, size_t length)
 {
+#ifdef THREAD_SANITIZER
+	/* It maps what is asked for elsewhere at any address, page 0 included, and ends there. */
+	const uintptr_t places[] = { length < 512 * GIB ? top - 512 * GIB : 0 };
+#else
 	const uintptr_t places[] = { top / 8 * 5,      top / 8,    top - 512 * GIB,
 				     top - 2 * length, 1024 * GIB, 64 * GIB };
+#endif
 
 	rdm_assert(length);
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {

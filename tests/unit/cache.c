@@ -19,6 +19,7 @@
 #include "heap/heap.h"
 #include "heap/trade.h"
 #include "memory/meta.h"
+#include "sync/gate.h"
 #include "sync/quiesce.h"
 #include "unit/standstill.h"
 
@@ -117,10 +118,20 @@ static size_t in_depot(unsigned class)
 	return heap.depot.shelves[class].count;
 }
 
-/* The calling thread's. */
+/* The calling thread's, as a trade asks for it. */
+static struct rdm_cache *caches_of(struct rdm_heap *of)
+{
+	struct rdm_cache *found;
+
+	T_CHECK(rdm_gate_enter());
+	found = rdm_caches_of(of);
+	rdm_gate_leave();
+	return found;
+}
+
 static struct rdm_cache *cache(void)
 {
-	return rdm_caches_of(&heap);
+	return caches_of(&heap);
 }
 
 static const struct rdm_stack *stack(unsigned class)
@@ -265,7 +276,7 @@ static void *look_around(void *arg)
 
 	T_CHECK(rdm_tls.hot == &rdm_tls_no_cache && rdm_tls_hot() == rdm_tls.hot);
 	T_CHECK(!rdm_cache_pop(&heap, 1) && !rdm_cache_push(&heap, 1, memory));
-	mine = rdm_caches_of(&heap);
+	mine = caches_of(&heap);
 	T_CHECK(mine && mine != theirs && rdm_tls_hot() == mine && mine->home == &heap);
 	T_CHECK(mine->owner != theirs->owner);
 	return NULL;
@@ -283,7 +294,7 @@ static void which_thread_has_which(void **state)
 	assert_ptr_equal(LIST_FIRST(&heap.caches), mine);
 	for (unsigned i = 0; i < HEAPS; i++) {
 		begin_heap(&more[i], SLOT + 2 + i);
-		one[i] = rdm_caches_of(&more[i]);
+		one[i] = caches_of(&more[i]);
 		assert_ptr_equal(rdm_tls_hot(), one[i]);
 		assert_ptr_equal(one[i]->heap, &more[i]);
 		assert_null(rdm_cache_pop(&heap, 1));
@@ -294,7 +305,7 @@ static void which_thread_has_which(void **state)
 	assert_ptr_equal(cache(), mine);
 	assert_ptr_equal(rdm_tls_hot(), mine);
 	for (unsigned i = 0; i < HEAPS; i++)
-		assert_ptr_equal(rdm_caches_of(&more[i]), one[i]);
+		assert_ptr_equal(caches_of(&more[i]), one[i]);
 	T_CHECK(!pthread_create(&thread, NULL, look_around, mine));
 	T_CHECK(!pthread_join(thread, NULL));
 	assert_ptr_equal(LIST_FIRST(&heap.caches), mine);
@@ -305,7 +316,7 @@ static void which_thread_has_which(void **state)
 	assert_null(one[0]->heap);
 	assert_true(LIST_EMPTY(&more[0].caches));
 	begin_heap(&more[0], SLOT + 2);
-	assert_ptr_equal(rdm_caches_of(&more[0]), one[0]);
+	assert_ptr_equal(caches_of(&more[0]), one[0]);
 	assert_ptr_equal(one[0]->heap, &more[0]);
 	for (unsigned i = 0; i < HEAPS; i++)
 		HOLD(rdm_caches_close(&more[i]));
@@ -505,11 +516,11 @@ static void *begin_without_memory(void *arg)
 {
 	(void)arg;
 	no_memory = true;
-	T_CHECK(!rdm_caches_of(&heap));
+	T_CHECK(!caches_of(&heap));
 	give(0, 1);
 	T_CHECK(where[0] == ARENA && !get(1));
 	no_memory = false;
-	T_CHECK(rdm_caches_of(&heap));
+	T_CHECK(caches_of(&heap));
 	no_memory = true;
 	give(1, 1);
 	T_CHECK(where[1] == ARENA && !stack(1)->floor);
