@@ -21,6 +21,7 @@
 #include "memory/reserve.h"
 #include "rdmalloc.h"
 #include "slab/slab_index.h"
+#include "slab/warm.h"
 #include "slab/watermark.h"
 #include "sync/lock.h"
 
@@ -47,7 +48,9 @@ struct rdm_slab {
 	TAILQ_ENTRY(rdm_slab) link;
 	void *shadow;             /* snapshot.c: the child's copy, while fork() runs */
 	_Atomic(uint16_t *) pins; /* of the ops: a count for each page, once there was one */
-	unsigned long carved[];   /* a bit for each page */
+	unsigned long *warm;      /* a bit for each page, and the granules' sums; or NULL */
+	struct rdm_warmth *warmth;
+	unsigned long carved[]; /* a bit for each page */
 };
 
 static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
@@ -76,8 +79,11 @@ struct rdm_slab_ops {
 	/* The slab's record goes. */
 	void (*forget)(struct rdm_slab *slab);
 	size_t (*pinned_bytes)(const struct rdm_slab *slab);
-	/* Runs of one set, before anybody can have them again; inside the gate, with no lock. */
-	void (*uncarved)(const struct rdm_run *run, size_t count);
+	/*
+	 * The kernel has the pages of runs of one set back, which nobody can have meanwhile; inside
+	 * the gate, with no lock. False: not all of them. NULL: pages stay where they are.
+	 */
+	bool (*discard)(const struct rdm_run *run, size_t count);
 	/* Moves whole pages of one block to another; no lock. False: nothing was moved. */
 	bool (*move)(void *to, void *from, size_t length);
 	/* Around fork(), with the set's lock held; copy is for rdm_snapshot_take(). */
@@ -103,6 +109,7 @@ struct rdm_slab_set {
 	size_t bytes;                              /* of slabs in use; written under both locks */
 	size_t quarantined;                        /* of the others; under the quiesce lock */
 	size_t carved_pages;                       /* under lock */
+	struct rdm_warm warm;                      /* under lock */
 	struct rdm_watermark watermark;
 	struct rdm_rail rails[RDM_RAILS_MAX];
 	_Atomic uint64_t registrations; /* by several threads, see fill.h */
@@ -154,8 +161,14 @@ int rdm_slabs_adopt(struct rdm_slab_set *set);
  * is none.
  */
 void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
-/* Runs of one set are free again. */
+/* Runs of one set are free again; inside the gate, where pages of the set can be discarded. */
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
+/* Discards all free pages that can be. Inside the gate. */
+void rdm_slabs_cool(struct rdm_slab_set *set);
+/* As it seems without the lock. */
+size_t rdm_slabs_carved_bytes(const struct rdm_slab_set *set);
+/* Bytes that are carved or warm. */
+size_t rdm_slabs_in_memory(struct rdm_slab_set *set);
 /* Whether carve would find one. */
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
 
