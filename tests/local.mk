@@ -61,6 +61,7 @@ check_PROGRAMS = \
 	tests/faults/exhausted \
 	tests/faults/stranger \
 	tests/load/dlopen \
+	tests/preload/comeback \
 	tests/preload/family \
 	tests/preload/forks \
 	tests/preload/limits \
@@ -103,7 +104,8 @@ tests_house_contracts_LDADD = $(STEP_TEST_LIBS)
 EXTRA_DIST += tests/unit/standstill.h
 tests_unit_cache_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_cache_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
-	-Wl,--wrap=rdm_arena_free -Wl,--wrap=rdm_arena_free_many
+	-Wl,--wrap=rdm_arena_free -Wl,--wrap=rdm_arena_free_many \
+	-Wl,--wrap=rdm_arena_free_batch
 tests_unit_cache_LDADD = $(STEP_TEST_LIBS)
 tests_unit_depot_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_depot_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc
@@ -183,6 +185,8 @@ tests_background_trouble_LDADD = $(STEP_TEST_LIBS)
 
 # Programs that start themselves again under the preload.
 preload_support = tests/preload/start.c tests/preload/start.h
+tests_preload_comeback_SOURCES = tests/preload/comeback.c $(preload_support)
+tests_preload_comeback_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)

@@ -11,7 +11,7 @@
 #define LEAST_BYTES ((size_t)1 << 20)
 #define PART 16
 /* No more credit than for so many of the longest runs. */
-#define LONGEST_RUNS 2
+#define LONGEST_RUNS 3
 /* Longer runs are discarded at once, as malloc's own are. */
 #define LONG_BYTES ((size_t)32 << 20)
 /* How many granules with warm pages are compared for the oldest. */
@@ -62,8 +62,8 @@ static size_t cool(struct rdm_slab *slab, size_t first, size_t run)
 		size_t from = first, until;
 
 		part = part_in_granule(first, end);
-		while (warmth->pages &&
-		       (from = rdm_bits_next(slab->warm, first + part, from, true)) < first + part) {
+		while (warmth->pages && (from = rdm_bits_next(slab->warm, first + part, from,
+							      true)) < first + part) {
 			until = rdm_bits_next(slab->warm, first + part, from, false);
 			rdm_bits_assign(slab->warm, from, until - from, false);
 			rdm_assert(warmth->pages >= until - from);
@@ -110,7 +110,7 @@ static void fall(struct rdm_slab_set *set, size_t run)
 	if (run > warm->longest)
 		warm->longest = run;
 	warm->fallen += run;
-	if (warm->fallen > 2 * allowance(set)) {
+	if (warm->fallen > allowance(set)) {
 		warm->credit /= 2;
 		warm->fallen = 0;
 	}
@@ -175,8 +175,7 @@ static const struct rdm_warmth *warmth_at(const struct rdm_slab_set *set, size_t
 	return &(*slab)->warmth[granule - rdm_slab_granule(*slab)];
 }
 
-bool rdm_warm_find_old(struct rdm_slab_set *set, struct rdm_slab **slab, size_t *first,
-		       size_t *end)
+bool rdm_warm_find_old(struct rdm_slab_set *set, struct rdm_slab **slab, size_t *first, size_t *end)
 {
 	size_t granules = set->index.granules, at = set->warm.hand, oldest = RDM_BITS_NONE;
 	unsigned age = 0, seen = 0;
