@@ -110,7 +110,7 @@ static void fall(struct rdm_slab_set *set, size_t run)
 	if (run > warm->longest)
 		warm->longest = run;
 	warm->fallen += run;
-	if (warm->fallen > allowance(set) / 2) {
+	if (warm->fallen > warm->longest && warm->fallen > allowance(set) / 2) {
 		warm->credit /= 2;
 		warm->fallen = 0;
 	}
