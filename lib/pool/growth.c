@@ -381,3 +381,22 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 	rdm_growth_changed(pool);
 	return rdm_quiesce_leave(error ? EBUSY : 0);
 }
+
+bool rdm_pool_return(struct rdm_pool *pool)
+{
+	size_t before, after, slabs;
+
+	if (!rdm_quiesce_enter("malloc_trim"))
+		return false;
+	before = rdm_slabs_in_memory(&pool->slabs);
+	rdm_caches_drain(&pool->heap);
+	rdm_arena_cool(&pool->heap.arena);
+	after = rdm_slabs_in_memory(&pool->slabs);
+	slabs = pool->slabs.bytes;
+	rdm_slabs_trim(&pool->slabs, 0);
+	if (pool->slabs.bytes != slabs)
+		rdm_growth_changed(pool);
+	slabs -= pool->slabs.bytes;
+	rdm_quiesce_leave(0);
+	return after < before || slabs;
+}

@@ -28,6 +28,9 @@ bool rdm_growth_rests(struct rdm_pool *pool);
 /* Bytes of the smallest slab of such memory. */
 size_t rdm_growth_least(const struct rdm_memory_kind *kind);
 
+/* All that is free goes back, whoever has it. Whether there was anything. */
+bool rdm_pool_return(struct rdm_pool *pool);
+
 /* To be called when slabs or rails have come or gone. */
 void rdm_growth_changed(struct rdm_pool *pool);
 
