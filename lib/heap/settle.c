@@ -21,6 +21,8 @@ static void put_block_away(void *block, unsigned state)
 	/* To the arena: who comes by here is in the midst of a trade of its own. */
 	if (state & RDM_STATE_DIRECT || atomic_load(&heap->inherited))
 		rdm_arena_free(block, state);
+	else if (heap->returns)
+		rdm_arena_free_batch(&heap->arena, state, &block, 1);
 	else
 		rdm_arena_free_many(&heap->arena, state, &block, 1);
 }

@@ -91,6 +91,14 @@ void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *c
 		move(blocks[count], class, HEAP, ARENA);
 }
 
+void __wrap_rdm_arena_free_batch(struct rdm_arena *arena, unsigned class, void *const *blocks,
+				 size_t count);
+void __wrap_rdm_arena_free_batch(struct rdm_arena *arena, unsigned class, void *const *blocks,
+				 size_t count)
+{
+	__wrap_rdm_arena_free_many(arena, class, blocks, count);
+}
+
 /* As malloc.c does, with a block that the arena has made, which the test holds. */
 static void give(size_t number, unsigned class)
 {
