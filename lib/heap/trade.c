@@ -234,6 +234,12 @@ static bool equip(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class
 	return false;
 }
 
+/* What the depot has not is not in use again and again; it matters where free memory goes back. */
+static bool is_drawn(const struct rdm_heap *heap, unsigned class)
+{
+	return !heap->returns || rdm_depot_has(&heap->depot, class);
+}
+
 /* Pops a block, or says how many to ask the depot for; 0: the class has no magazine. */
 static void *pop_or_ask(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class,
 			size_t *wanted)
@@ -245,8 +251,7 @@ static void *pop_or_ask(struct rdm_cache *cache, struct rdm_heap *heap, unsigned
 	if (rdm_cache_enter(cache, heap) && stack->floor) {
 		block = rdm_stack_pop(stack);
 		if (!block) {
-			/* What the depot has not is not in use again and again. */
-			cache->drawn[class] = rdm_depot_has(&heap->depot, class);
+			cache->drawn[class] = is_drawn(heap, class);
 			if (cache->drawn[class])
 				grow(cache, class);
 			*wanted = rdm_stack_allowance(stack);
@@ -343,26 +348,27 @@ void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
 }
 
 /*
- * Whether a stack that is full may have more: one that is small yet, or that was found empty
- * while the depot had blocks, so that they come and go.
+ * Whether a stack that is full may have more. Where free memory goes back: one that is small yet,
+ * or that was found empty while the depot had blocks, so that they come and go.
  */
-static bool may_grow(struct rdm_cache *cache, unsigned class)
+static bool may_grow(struct rdm_cache *cache, const struct rdm_heap *heap, unsigned class)
 {
 	size_t allowance = rdm_stack_allowance(&cache->stacks[class]);
 	bool drawn = cache->drawn[class];
 
 	cache->drawn[class] = false;
-	return drawn || 2 * allowance * rdm_class_size(class) <= SMALL_BYTES;
+	return !heap->returns || drawn || 2 * allowance * rdm_class_size(class) <= SMALL_BYTES;
 }
 
 /* Makes room for one more block on a full stack, or leaves it without a magazine. */
-static void relieve(struct rdm_cache *cache, unsigned class, struct chores *chores)
+static void relieve(struct rdm_cache *cache, const struct rdm_heap *heap, unsigned class,
+		    struct chores *chores)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 
 	rdm_assert(stack->floor);
 	evict(cache, class, false, chores);
-	if (may_grow(cache, class) && grow(cache, class))
+	if (may_grow(cache, heap, class) && grow(cache, class))
 		return;
 	if (rdm_stack_allowance(stack) == RDM_MAGAZINE_BLOCKS)
 		chores->full = rdm_cache_unload(cache, class);
@@ -384,7 +390,7 @@ static enum push push(struct rdm_cache *cache, struct rdm_heap *heap, unsigned c
 		bool pushed = stack->floor && rdm_stack_push(stack, block);
 
 		if (stack->floor && !pushed)
-			relieve(cache, class, &chores);
+			relieve(cache, heap, class, &chores);
 		pushed = pushed || (stack->floor && rdm_stack_push(stack, block));
 		outcome = pushed ? PUSHED : UNEQUIPPED;
 	}
@@ -404,8 +410,9 @@ static void trade_free(struct rdm_heap *heap, unsigned class, void *block)
 	cache = rdm_caches_may_be_late() ? NULL : cache_of(heap);
 	if (cache)
 		outcome = push(cache, heap, class, block, &first);
-	/* Of large blocks only those that come from the depot are wanted again. */
-	if (outcome == UNEQUIPPED && !first && rdm_class_size(class) <= FIRST_BYTES)
+	/* Of large blocks only those that come from the depot are wanted again; others shall go back. */
+	if (outcome == UNEQUIPPED && !first &&
+	    (!heap->returns || rdm_class_size(class) <= FIRST_BYTES))
 		first = first_allowance(cache, class);
 	if (outcome == UNEQUIPPED && equip(cache, heap, class, first))
 		outcome = push(cache, heap, class, block, &first);
