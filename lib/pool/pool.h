@@ -22,7 +22,7 @@
 struct rdm_rest {
 	_Atomic unsigned left;
 	_Atomic size_t carved; /* bytes, when it began */
-	unsigned next; /* how many after the next vain try; under the quiesce lock */
+	unsigned next;         /* how many after the next vain try; under the quiesce lock */
 };
 
 struct rdm_pool {
