@@ -37,6 +37,8 @@ LIB_SOURCES = \
 	lib/heap/caches.h \
 	lib/heap/depot.c \
 	lib/heap/depot.h \
+	lib/heap/excess.c \
+	lib/heap/excess.h \
 	lib/heap/heap.h \
 	lib/heap/magazine.h \
 	lib/heap/settle.c \
@@ -58,6 +60,8 @@ LIB_SOURCES = \
 	lib/slab/slab.h \
 	lib/slab/slab_index.c \
 	lib/slab/slab_index.h \
+	lib/slab/warm.c \
+	lib/slab/warm.h \
 	lib/slab/watermark.c \
 	lib/slab/watermark.h \
 	lib/memory/claim.c \
@@ -163,6 +167,7 @@ lib_libflavour_plain_la_CFLAGS = $(PRELOAD_CFLAGS)
 # For LD_PRELOAD: all of it in one, so that a program may link the library as well.
 noinst_LTLIBRARIES += lib/libflavour-preload.la
 lib_libflavour_preload_la_SOURCES = \
+	lib/preload/account.c \
 	lib/preload/advice.c \
 	lib/preload/door.c \
 	lib/preload/family.c \

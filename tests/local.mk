@@ -69,6 +69,7 @@ check_PROGRAMS = \
 	tests/preload/advice \
 	tests/preload/announced \
 	tests/preload/cancel \
+	tests/preload/comeback \
 	tests/preload/family \
 	tests/preload/depth \
 	tests/preload/forks \
@@ -121,7 +122,8 @@ tests_house_contracts_LDADD = $(STEP_TEST_LIBS)
 EXTRA_DIST += tests/unit/standstill.h
 tests_unit_cache_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_cache_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc \
-	-Wl,--wrap=rdm_arena_free -Wl,--wrap=rdm_arena_free_many
+	-Wl,--wrap=rdm_arena_free -Wl,--wrap=rdm_arena_free_many \
+	-Wl,--wrap=rdm_arena_free_batch
 tests_unit_cache_LDADD = $(STEP_TEST_LIBS)
 tests_unit_depot_CPPFLAGS = $(AM_CPPFLAGS) $(JEMALLOC_CPPFLAGS)
 tests_unit_depot_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_gettime -Wl,--wrap=rdm_je_calloc
@@ -243,6 +245,8 @@ tests_preload_mpi_names_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 EXTRA_tests_preload_mpi_names_DEPENDENCIES = tests/preload/libmpi_tool.la
 tests_preload_cancel_SOURCES = tests/preload/cancel.c $(preload_support)
 tests_preload_cancel_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_comeback_SOURCES = tests/preload/comeback.c $(preload_support)
+tests_preload_comeback_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_family_SOURCES = tests/preload/family.c $(preload_support)
 tests_preload_family_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_hygiene_SOURCES = tests/preload/hygiene.c $(preload_support)

@@ -21,7 +21,6 @@
 #include "slab/live.h"
 #include "slab/registration.h"
 #include "sync/gate.h"
-#include "sync/late.h"
 #include "sync/quiesce.h"
 
 static bool bad_field(const char *what)
@@ -178,10 +177,7 @@ static int return_everything(struct rdm_pool *pool)
 
 	rdm_assert(rdm_quiesce_is_held());
 	/* What came late must not be put away into what is made of it afterwards. */
-	if (rdm_late_any() && rdm_gate_enter()) {
-		rdm_settle();
-		rdm_gate_leave();
-	}
+	rdm_settle_all();
 	rdm_caches_forget(&pool->heap);
 	rdm_arena_reset(&pool->heap.arena);
 	rdm_arena_purge(&pool->heap.arena);

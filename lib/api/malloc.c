@@ -82,9 +82,10 @@ static void *begin_from_arena(void *block, unsigned state, const struct request 
 static void *allocate_from_arena(struct rdm_pool *pool, size_t size, const struct request *request)
 {
 	size_t align = request->align;
+	bool rests = rdm_growth_rests(pool);
 
 	rdm_assert(align && !(align & (align - 1)));
-	if (rdm_growth_rests(pool))
+	if (rests && !rdm_growth_has_regained(pool, size))
 		return fail(ENOMEM);
 	for (unsigned attempt = 0;; attempt++) {
 		unsigned generation = rdm_pool_generation(pool);
@@ -103,6 +104,8 @@ static void *allocate_from_arena(struct rdm_pool *pool, size_t size, const struc
 				  "pool %s: no memory for jemalloc's own records", pool->name);
 			return fail(ENOMEM);
 		}
+		if (rests)
+			return fail(ENOMEM);
 		if (rdm_pool_grow(pool, &want, generation, attempt, request->caller))
 			return NULL;
 	}

@@ -191,6 +191,50 @@ static void purge_locked(const struct rdm_arena *arena)
 		rdm_die("jemalloc refuses to purge");
 }
 
+/* What others have left to whoever was at it, once that one is done. */
+static void return_stale_runs(struct rdm_arena *arena)
+{
+	struct released released = { 0 };
+
+	rdm_assert(rdm_gate_is_inside());
+	while (atomic_load(&arena->stale) && rdm_lock_try_inner(&purge)) {
+		atomic_store(&arena->stale, false);
+		purging = &released;
+		purge_locked(arena);
+		purging = NULL;
+		rdm_lock_release_inner(&purge);
+		uncarve_released(&released);
+	}
+}
+
+/* Runs that were freed inside jemalloc go back to their slabs; who finds another at it leaves it to that one. */
+static void return_runs(struct rdm_arena *arena)
+{
+	atomic_store(&arena->stale, true);
+	return_stale_runs(arena);
+}
+
+void rdm_arena_free_batch(struct rdm_arena *arena, unsigned class, void *const *blocks,
+			  size_t count)
+{
+	rdm_assert(rdm_gate_is_inside());
+	rdm_assert(class && class <= RDM_CLASS_MAX);
+	rdm_assert(blocks && count);
+	for (size_t i = 0; i < count; i++)
+		deallocate(blocks[i], class);
+	return_runs(arena);
+}
+
+void rdm_arena_cool(struct rdm_arena *arena)
+{
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_arena_purge(arena);
+	if (!rdm_gate_enter())
+		return;
+	rdm_slabs_cool(arena->slabs);
+	rdm_gate_leave();
+}
+
 void rdm_arena_purge(struct rdm_arena *arena)
 {
 	struct released released = { 0 };
@@ -231,6 +275,7 @@ void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *b
 	if (locked)
 		rdm_lock_release_inner(&purge);
 	uncarve_released(&released);
+	return_stale_runs(arena);
 	rdm_gate_leave();
 }
 

@@ -13,6 +13,7 @@
  * lock. Each enters the gate. Where it is closed, alloc fails and free does not wait (late.h).
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,7 +25,8 @@ struct rdm_arena {
 	extent_hooks_t hooks;
 	struct rdm_slab_set *slabs;
 	unsigned index;
-	size_t purge[3]; /* jemalloc's number for that */
+	size_t purge[3];    /* jemalloc's number for that */
+	_Atomic bool stale; /* jemalloc has runs that are wanted back */
 };
 
 /* What a slab would have to offer for the allocation to succeed. */
@@ -55,10 +57,15 @@ void rdm_arena_free(void *block, unsigned state);
  */
 void rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *const *blocks,
 			 size_t count);
+/* Inside the gate: frees blocks of a class of which there are too many, and then their runs go back. */
+void rdm_arena_free_batch(struct rdm_arena *arena, unsigned class, void *const *blocks,
+			  size_t count);
 
 /* Forgets every block. */
 void rdm_arena_reset(struct rdm_arena *arena);
 /* Returns everything that jemalloc caches to the slabs. */
 void rdm_arena_purge(struct rdm_arena *arena);
+/* The same, and of these the kernel gets back what it can. */
+void rdm_arena_cool(struct rdm_arena *arena);
 
 #endif

@@ -41,3 +41,14 @@ size_t rdm_cache_bytes(const struct rdm_cache *cache)
 	}
 	return bytes;
 }
+
+bool rdm_cache_sleeps(struct rdm_cache *cache, unsigned calls)
+{
+	uintptr_t sum = 0;
+
+	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
+		sum += (uintptr_t)atomic_load_explicit(&cache->stacks[c].top, memory_order_relaxed);
+	cache->asleep = sum && sum == cache->sum ? cache->asleep + 1 : 0;
+	cache->sum = sum;
+	return cache->asleep >= calls;
+}

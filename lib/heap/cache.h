@@ -49,9 +49,12 @@ struct rdm_cache {
 		struct rdm_stack stacks[RDM_CLASS_MAX + 1];
 	};
 	uint32_t due[RDM_CLASS_MAX + 1]; /* when a class that trades seldom would trade next; ms */
+	bool drawn[RDM_CLASS_MAX + 1];   /* the depot had blocks when the stack had none */
 	/* Under the registry's lock. */
 	struct rdm_heap *home; /* NULL: vacant */
 	const struct rdm_thread *owner;
+	uintptr_t sum;   /* of the tops, at the last look */
+	unsigned asleep; /* looks since they were others */
 	LIST_ENTRY(rdm_cache) link;
 };
 LIST_HEAD(rdm_caches, rdm_cache);
@@ -194,5 +197,11 @@ extern size_t rdm_cache_budget __attribute__((visibility("hidden")));
 /* When the cache is nobody's, or its own thread asks: what it holds, and all of it to the depot. */
 size_t rdm_cache_bytes(const struct rdm_cache *cache);
 void rdm_cache_flush(struct rdm_cache *cache);
+
+/*
+ * Under the registry's lock: whether its thread sleeps, as it seems, since so many calls, and
+ * it holds blocks.
+ */
+bool rdm_cache_sleeps(struct rdm_cache *cache, unsigned calls);
 
 #endif

@@ -10,10 +10,13 @@
 #include <unistd.h>
 
 #include "base/ablate.h"
+#include "base/clock.h"
 #include "base/conf.h"
 #include "base/contract.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "heap/arena.h"
+#include "heap/excess.h"
 #include "heap/heap.h"
 #include "memory/meta.h"
 #include "rdmalloc.h"
@@ -24,6 +27,10 @@
 
 /* So many at most are those of a thread that ends. */
 #define LATE_FREES 256
+
+/* How often the caches are looked at, and how often one must look the same to be taken for a sleeper's. */
+#define LOOK_MS 250
+#define LOOKS 4
 
 /* The caches of a thread, by its heaps' slots. */
 struct rdm_thread {
@@ -119,6 +126,25 @@ struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 	return cache;
 }
 
+/* Moves what the cache has to its depot; a heap that returns memory is never closed. */
+static void empty(struct rdm_cache *cache, bool for_ever)
+{
+	struct rdm_heap *home;
+
+	rdm_assert(rdm_gate_is_inside());
+	rdm_lock_take(&registry);
+	home = cache->home;
+	if (home)
+		rdm_cache_flush(cache);
+	if (home && for_ever)
+		LIST_REMOVE(cache, link);
+	if (home && !home->returns)
+		home = NULL;
+	rdm_lock_release(&registry);
+	if (home)
+		rdm_excess_return(home, 1);
+}
+
 void rdm_caches_end_thread(struct rdm_thread *thread)
 {
 	rdm_assert(rdm_gate_is_inside());
@@ -132,12 +158,7 @@ void rdm_caches_end_thread(struct rdm_thread *thread)
 
 		if (!cache)
 			continue;
-		rdm_lock_take(&registry);
-		if (cache->home) {
-			rdm_cache_flush(cache);
-			LIST_REMOVE(cache, link);
-		}
-		rdm_lock_release(&registry);
+		empty(cache, true);
 		rdm_meta_free(cache);
 	}
 	rdm_meta_free(thread->caches);
@@ -176,6 +197,9 @@ static bool order_all_threads(void)
 {
 	static bool complained;
 
+	/* In a sandbox it would end the process. */
+	if (rdm_sandbox_is_entered())
+		return false;
 	if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
 		return true;
 	if (errno == EPERM && !membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) &&
@@ -242,6 +266,54 @@ static void flush_all(struct rdm_heap *heap, bool idle)
 		if ((all || cache->owner == self) && !is_orphan(cache))
 			rdm_cache_flush(cache);
 	unlock_caches(heap);
+}
+
+/* Keeps the threads of caches that sleep out of them. Whether there are any. */
+static bool lock_sleepers(struct rdm_heap *heap)
+{
+	struct rdm_cache *cache;
+	bool any = false;
+
+	rdm_assert(rdm_lock_is_mine(&registry));
+	LIST_FOREACH (cache, &heap->caches, link)
+		if (rdm_cache_sleeps(cache, LOOKS) && cache->owner != self) {
+			atomic_store(&cache->heap, RDM_NO_HEAP);
+			any = true;
+		}
+	return any;
+}
+
+/* One whose thread is just in it does not sleep: it keeps what it has. */
+static void flush_sleepers(struct rdm_heap *heap)
+{
+	bool ordered = order_all_threads();
+	struct rdm_cache *cache;
+
+	rdm_assert(rdm_lock_is_mine(&registry));
+	LIST_FOREACH (cache, &heap->caches, link) {
+		if (atomic_load_explicit(&cache->heap, memory_order_relaxed) != RDM_NO_HEAP)
+			continue;
+		if (ordered && !atomic_load_explicit(&cache->busy, memory_order_acquire))
+			rdm_cache_flush(cache);
+		atomic_store_explicit(&cache->heap, heap, memory_order_release);
+	}
+}
+
+void rdm_caches_look(struct rdm_heap *heap)
+{
+	uint32_t now = rdm_clock_ms(), before = atomic_load(&heap->looked);
+
+	rdm_assert(rdm_gate_is_inside());
+	if (now - before < LOOK_MS || atomic_load(&heap->inherited) ||
+	    !atomic_compare_exchange_strong(&heap->looked, &before, now))
+		return;
+	/* Who has it looks at the caches, too. */
+	if (!rdm_lock_try(&registry))
+		return;
+	if (!atomic_load(&heap->inherited) && lock_sleepers(heap))
+		flush_sleepers(heap);
+	rdm_lock_release(&registry);
+	rdm_excess_return(heap, 1);
 }
 
 bool rdm_caches_drain_depot(struct rdm_heap *heap)
@@ -359,16 +431,9 @@ void rdm_thread_flush(void)
 
 	if (!thread || !rdm_gate_enter())
 		return;
-	for (unsigned i = 0; i < thread->slots; i++) {
-		struct rdm_cache *cache = thread->caches[i];
-
-		if (!cache)
-			continue;
-		rdm_lock_take(&registry);
-		if (cache->home)
-			rdm_cache_flush(cache);
-		rdm_lock_release(&registry);
-	}
+	for (unsigned i = 0; i < thread->slots; i++)
+		if (thread->caches[i])
+			empty(thread->caches[i], false);
 	rdm_gate_leave();
 }
 

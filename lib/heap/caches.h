@@ -41,6 +41,12 @@ void rdm_caches_adopt(struct rdm_heap *heap);
 /* In a child, of a heap that goes on: ends the caches of the threads that did not come with us. */
 void rdm_caches_bury(struct rdm_heap *heap);
 
+/*
+ * From time to time, by any thread, inside the gate, with no lock: what threads have that seem to
+ * sleep for a second goes to the depot.
+ */
+void rdm_caches_look(struct rdm_heap *heap);
+
 /* Bytes of free blocks in the threads' caches; under the quiesce lock. */
 size_t rdm_caches_bytes(struct rdm_heap *heap);
 

@@ -52,15 +52,27 @@ static struct rdm_magazine *pop(struct rdm_magazine **list)
 	return magazine;
 }
 
-static void count_in(struct rdm_shelf *shelf, size_t blocks)
+static void add_bytes(struct rdm_depot *depot, size_t bytes)
 {
-	shelf->count += blocks;
+	size_t before = atomic_load_explicit(&depot->bytes, memory_order_relaxed);
+
+	rdm_assert(rdm_lock_is_mine(&depot->lock));
+	atomic_store_explicit(&depot->bytes, before + bytes, memory_order_relaxed);
 }
 
-static void count_out(struct rdm_shelf *shelf, size_t blocks)
+static void count_in(struct rdm_depot *depot, unsigned class, size_t blocks)
 {
+	depot->shelves[class].count += blocks;
+	add_bytes(depot, blocks * rdm_class_size(class));
+}
+
+static void count_out(struct rdm_depot *depot, unsigned class, size_t blocks)
+{
+	struct rdm_shelf *shelf = &depot->shelves[class];
+
 	rdm_assert(shelf->count >= blocks);
 	shelf->count -= blocks;
+	add_bytes(depot, -(blocks * rdm_class_size(class)));
 	if (shelf->idle > shelf->count)
 		shelf->idle = shelf->count;
 }
@@ -87,7 +99,7 @@ static size_t put_some(struct rdm_depot *depot, unsigned class, void **blocks, s
 		count = room;
 	memcpy(top->blocks + top->count, blocks, count * sizeof(blocks[0]));
 	top->count += count;
-	count_in(shelf, count);
+	count_in(depot, class, count);
 	return count;
 }
 
@@ -131,7 +143,7 @@ static size_t take_some(struct rdm_depot *depot, unsigned class, void **blocks, 
 		if (!top->count)
 			push(&depot->empty, pop(&shelf->magazines));
 	}
-	count_out(shelf, taken);
+	count_out(depot, class, taken);
 	return taken;
 }
 
@@ -157,7 +169,7 @@ void rdm_depot_put_magazine(struct rdm_depot *depot, unsigned class, struct rdm_
 	rdm_assert(magazine && magazine->count <= RDM_MAGAZINE_BLOCKS);
 	rdm_lock_take(&depot->lock);
 	push(magazine->count ? &shelf->magazines : &depot->empty, magazine);
-	count_in(shelf, magazine->count);
+	count_in(depot, class, magazine->count);
 	rdm_lock_release(&depot->lock);
 }
 
@@ -170,7 +182,7 @@ struct rdm_magazine *rdm_depot_take_magazine(struct rdm_depot *depot, unsigned c
 	rdm_lock_take(&depot->lock);
 	magazine = pop(&shelf->magazines);
 	if (magazine) {
-		count_out(shelf, magazine->count);
+		count_out(depot, class, magazine->count);
 		/* Who gets none asks for blocks next. */
 		depot->asked++;
 		depot->answered++;
@@ -218,6 +230,7 @@ struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)
 	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_lock_take(&depot->lock);
 	list = shelf->magazines;
+	count_out(depot, class, shelf->count);
 	*shelf = (struct rdm_shelf){ 0 };
 	rdm_lock_release(&depot->lock);
 	return list;
@@ -234,11 +247,49 @@ void rdm_depot_count(struct rdm_depot *depot, uint64_t *asked, uint64_t *answere
 
 size_t rdm_depot_bytes(struct rdm_depot *depot)
 {
-	size_t bytes = 0;
+	return atomic_load_explicit(&depot->bytes, memory_order_relaxed);
+}
 
-	rdm_lock_take(&depot->lock);
+/* Of the class that has most bytes. */
+static unsigned richest(const struct rdm_depot *depot)
+{
+	unsigned class = 1;
+	size_t most = 0;
+
+	rdm_assert(rdm_lock_is_mine(&depot->lock));
 	for (unsigned c = 1; c <= RDM_CLASS_MAX; c++)
-		bytes += depot->shelves[c].count * rdm_class_size(c);
+		if (depot->shelves[c].count * rdm_class_size(c) > most) {
+			most = depot->shelves[c].count * rdm_class_size(c);
+			class = c;
+		}
+	return class;
+}
+
+/* What is above the bound, of the class that was put last if that has a good part of it. */
+size_t rdm_depot_take_excess(struct rdm_depot *depot, size_t bound, unsigned *class, void **blocks,
+			     size_t most)
+{
+	size_t taken = 0, bytes, size;
+
+	rdm_assert(*class && *class <= RDM_CLASS_MAX);
+	rdm_assert(blocks && most);
+	if (rdm_depot_bytes(depot) <= bound)
+		return 0;
+	rdm_lock_take(&depot->lock);
+	bytes = rdm_depot_bytes(depot);
+	if (bytes > bound) {
+		if (depot->shelves[*class].count * rdm_class_size(*class) < bytes / 8)
+			*class = richest(depot);
+		size = rdm_class_size(*class);
+		if (most > (bytes - bound + size - 1) / size)
+			most = (bytes - bound + size - 1) / size;
+		taken = take_some(depot, *class, blocks, most);
+	}
 	rdm_lock_release(&depot->lock);
-	return bytes;
+	return taken;
+}
+
+bool rdm_depot_has(const struct rdm_depot *depot, unsigned class)
+{
+	return __atomic_load_n(&depot->shelves[class].count, __ATOMIC_RELAXED) != 0;
 }

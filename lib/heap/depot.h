@@ -28,6 +28,7 @@ struct rdm_depot {
 		size_t count;                   /* of blocks */
 		size_t idle;                    /* of them not wanted since the last look */
 	} shelves[RDM_CLASS_MAX + 1];           /* by class */
+	_Atomic size_t bytes;                   /* of all blocks; written under the lock */
 	uint64_t asked, answered;               /* by threads; how often there was something */
 	unsigned hand;                          /* the class that was looked at last */
 	_Atomic uint32_t looked;                /* when; ms */
@@ -53,6 +54,16 @@ struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot);
  * out of which nobody had need since the look before. How many; of *class.
  */
 size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, size_t most);
+
+/*
+ * While there are more than `bound` bytes: takes some blocks out, of *class if that has a good
+ * part of them, else of the class that has most. How many; of *class.
+ */
+size_t rdm_depot_take_excess(struct rdm_depot *depot, size_t bound, unsigned *class, void **blocks,
+			     size_t most);
+
+/* Whether there are blocks of a class, as it seems without the lock. */
+bool rdm_depot_has(const struct rdm_depot *depot, unsigned class);
 
 /* Takes all magazines of a class out, as a list. */
 struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class);

@@ -9,4 +9,10 @@
 
 void rdm_settle(void);
 
+/*
+ * Outside the gate, under the quiesce lock: whatever came late before the call is put away when it
+ * returns, also what another thread was about to.
+ */
+void rdm_settle_all(void);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/contract.h"
 #include "heap/arena.h"
 #include "heap/caches.h"
+#include "heap/excess.h"
 #include "heap/heap.h"
 #include "heap/settle.h"
 #include "sync/gate.h"
@@ -14,6 +15,9 @@
 
 /* What a class may have at first, if a block is not larger. */
 #define FIRST_BYTES ((size_t)16 << 10)
+
+/* What a class may come to have though its blocks only come. */
+#define SMALL_BYTES ((size_t)64 << 10)
 
 /* A class that trades less often than once in so many milliseconds is served as well by the depot. */
 #define TRADE_MS 10
@@ -140,6 +144,16 @@ static void put_in_depot(struct rdm_heap *heap, unsigned class, void **blocks, s
 	rdm_assert(blocks && count);
 	for (; put < count; put++)
 		rdm_arena_free(blocks[put], class);
+	rdm_excess_return(heap, class);
+}
+
+static void put_magazine(struct rdm_heap *heap, unsigned class, struct rdm_magazine *magazine)
+{
+	bool empty = !magazine->count;
+
+	rdm_depot_put_magazine(&heap->depot, class, magazine);
+	if (!empty)
+		rdm_excess_return(heap, class);
 }
 
 /* What nobody wants of the depot goes to the arena, a little at a time. */
@@ -157,14 +171,16 @@ static void do_chores(struct rdm_cache *cache, struct rdm_heap *heap, unsigned c
 		      struct chores *chores)
 {
 	if (chores->evicted)
-		rdm_depot_put_magazine(&heap->depot, chores->evicted_class, chores->evicted);
+		put_magazine(heap, chores->evicted_class, chores->evicted);
 	if (chores->full)
-		rdm_depot_put_magazine(&heap->depot, class, chores->full);
+		put_magazine(heap, class, chores->full);
 	if (chores->count)
 		put_in_depot(heap, class, chores->blocks, chores->count);
 	/* To look at the clock is dear beside the rest. */
-	if (!(++cache->chores % 8))
+	if (!(++cache->chores % 8)) {
 		weed(heap);
+		rdm_caches_look(heap);
+	}
 }
 
 /* Loads a magazine for so many blocks, others give way for it. False: locked, or loaded already. */
@@ -218,6 +234,12 @@ static bool equip(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class
 	return false;
 }
 
+/* What the depot has not is not in use again and again; it matters where free memory goes back. */
+static bool is_drawn(const struct rdm_heap *heap, unsigned class)
+{
+	return !heap->returns || rdm_depot_has(&heap->depot, class);
+}
+
 /* Pops a block, or says how many to ask the depot for; 0: the class has no magazine. */
 static void *pop_or_ask(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class,
 			size_t *wanted)
@@ -229,7 +251,9 @@ static void *pop_or_ask(struct rdm_cache *cache, struct rdm_heap *heap, unsigned
 	if (rdm_cache_enter(cache, heap) && stack->floor) {
 		block = rdm_stack_pop(stack);
 		if (!block) {
-			grow(cache, class);
+			cache->drawn[class] = is_drawn(heap, class);
+			if (cache->drawn[class])
+				grow(cache, class);
 			*wanted = rdm_stack_allowance(stack);
 			/* Half a stack leaves room for frees; whole magazines change hands easily. */
 			if (*wanted < RDM_MAGAZINE_BLOCKS)
@@ -323,14 +347,28 @@ void *rdm_trade_alloc(struct rdm_heap *heap, unsigned class)
 	return block;
 }
 
+/*
+ * Whether a stack that is full may have more. Where free memory goes back: one that is small yet,
+ * or that was found empty while the depot had blocks, so that they come and go.
+ */
+static bool may_grow(struct rdm_cache *cache, const struct rdm_heap *heap, unsigned class)
+{
+	size_t allowance = rdm_stack_allowance(&cache->stacks[class]);
+	bool drawn = cache->drawn[class];
+
+	cache->drawn[class] = false;
+	return !heap->returns || drawn || 2 * allowance * rdm_class_size(class) <= SMALL_BYTES;
+}
+
 /* Makes room for one more block on a full stack, or leaves it without a magazine. */
-static void relieve(struct rdm_cache *cache, unsigned class, struct chores *chores)
+static void relieve(struct rdm_cache *cache, const struct rdm_heap *heap, unsigned class,
+		    struct chores *chores)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 
 	rdm_assert(stack->floor);
 	evict(cache, class, false, chores);
-	if (grow(cache, class))
+	if (may_grow(cache, heap, class) && grow(cache, class))
 		return;
 	if (rdm_stack_allowance(stack) == RDM_MAGAZINE_BLOCKS)
 		chores->full = rdm_cache_unload(cache, class);
@@ -352,7 +390,7 @@ static enum push push(struct rdm_cache *cache, struct rdm_heap *heap, unsigned c
 		bool pushed = stack->floor && rdm_stack_push(stack, block);
 
 		if (stack->floor && !pushed)
-			relieve(cache, class, &chores);
+			relieve(cache, heap, class, &chores);
 		pushed = pushed || (stack->floor && rdm_stack_push(stack, block));
 		outcome = pushed ? PUSHED : UNEQUIPPED;
 	}
@@ -372,7 +410,9 @@ static void trade_free(struct rdm_heap *heap, unsigned class, void *block)
 	cache = rdm_caches_may_be_late() ? NULL : cache_of(heap);
 	if (cache)
 		outcome = push(cache, heap, class, block, &first);
-	if (outcome == UNEQUIPPED && !first)
+	/* Of large blocks only those that come from the depot are wanted again; others shall go back. */
+	if (outcome == UNEQUIPPED && !first &&
+	    (!heap->returns || rdm_class_size(class) <= FIRST_BYTES))
 		first = first_allowance(cache, class);
 	if (outcome == UNEQUIPPED && equip(cache, heap, class, first))
 		outcome = push(cache, heap, class, block, &first);
@@ -389,7 +429,7 @@ void rdm_trade_free(struct rdm_heap *heap, unsigned class, void *block)
 		return;
 	}
 	if (!rdm_cache_budget || rdm_class_size(class) > heap->kept_max)
-		rdm_arena_free_many(&heap->arena, class, &block, 1);
+		rdm_arena_free_batch(&heap->arena, class, &block, 1);
 	else
 		trade_free(heap, class, block);
 	rdm_gate_leave();

@@ -5,15 +5,12 @@
 
 #include "base/contract.h"
 #include "memory/slab_map.h"
-#include "plain/notes.h"
 #include "plain/pages.h"
 #include "plain/pins.h"
 #include "plain/present.h"
 #include "slab/fresh.h"
 #include "sync/gate.h"
 
-/* Free runs that are worth a system call. */
-#define RUN_BYTES ((size_t)128 << 10)
 /* Blocks of which the pages are sooner had anew than filled with zeros. */
 #define ZERO_BYTES ((size_t)1 << 20)
 /* Of which the few pages that were ever touched are sooner found than all are discarded. */
@@ -26,29 +23,24 @@ static bool is_sparse(const struct rdm_run *run)
 	return run->size >= SPARSE_BYTES && rdm_present_few(run->at, run->size, few) >= 0;
 }
 
-static bool is_worth_it(const struct rdm_run *run)
+bool rdm_discard_runs(const struct rdm_run *run, size_t count)
 {
-	return run->size >= RUN_BYTES && !is_sparse(run);
-}
-
-void rdm_discard_runs(const struct rdm_run *run, size_t count)
-{
-	bool asked = false;
+	bool all = true;
 
 	rdm_assert(rdm_gate_is_inside());
-	rdm_assert(run || !count);
-	for (size_t i = 0; rdm_notes_any() && i < count; i++)
-		rdm_notes_settle_run(run[i].at, run[i].size);
+	rdm_assert(run && count);
+	/* Once: they are all free, so that no pin that counts can come later. */
+	if (rdm_pins_unseen())
+		return false;
 	for (size_t i = 0; i < count; i++) {
-		if (!is_worth_it(&run[i]))
+		if (is_sparse(&run[i]))
 			continue;
-		/* Once: they are all free, so that no pin that counts can come later. */
-		if (!asked && rdm_pins_unseen())
-			return;
-		asked = true;
 		if (rdm_pins_discard(run[i].at, run[i].size))
 			rdm_fresh_begin(run[i].at, run[i].size);
+		else
+			all = false;
 	}
+	return all;
 }
 
 static bool zero_few(char *block, size_t usable)

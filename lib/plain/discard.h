@@ -17,8 +17,8 @@
 
 #include "slab/slab.h"
 
-/* Free runs of one set, before somebody else can have them: the long ones. */
-void rdm_discard_runs(const struct rdm_run *run, size_t count);
+/* Runs of one set that nobody has, and nobody can have meanwhile. False: some of it is there still. */
+bool rdm_discard_runs(const struct rdm_run *run, size_t count);
 
 /* What a block has, in plain memory, `usable` bytes of it: the first `size` become zero. */
 void rdm_discard_zero(char *block, size_t size, size_t usable);

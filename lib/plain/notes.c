@@ -387,7 +387,7 @@ void rdm_notes_open(void *block, size_t usable)
 			undo_calls(&part, RDM_NOTE_PROTECTION);
 }
 
-void rdm_notes_settle_run(void *addr, size_t length)
+static void settle_run(void *addr, size_t length)
 {
 	struct part part;
 	uint8_t kinds;
@@ -402,6 +402,13 @@ void rdm_notes_settle_run(void *addr, size_t length)
 		else
 			undo_beside_pins(&part, kinds);
 	}
+}
+
+void rdm_notes_settle_runs(const struct rdm_run *run, size_t count)
+{
+	rdm_assert(run || !count);
+	for (size_t i = 0; rdm_notes_any() && i < count; i++)
+		settle_run(run[i].at, run[i].size);
 }
 
 void rdm_notes_forget(struct rdm_slab *slab)

@@ -52,8 +52,8 @@ void *rdm_notes_waited(void);
 bool rdm_notes_in(void *block, size_t usable);
 void rdm_notes_open(void *block, size_t usable);
 
-/* Whole pages of a run of which no block is left, inside the gate: as new, as far as can be. */
-void rdm_notes_settle_run(void *addr, size_t length);
+/* Whole pages of runs of which no block is left, inside the gate: as new, as far as can be. */
+void rdm_notes_settle_runs(const struct rdm_run *run, size_t count);
 
 /* The slab goes. */
 void rdm_notes_forget(struct rdm_slab *slab);

@@ -26,8 +26,8 @@
 /* Programs without much large memory have few addresses for it, others few slabs. */
 #define SLAB_LEAST RDM_GRANULE
 #define SLAB_MOST ((size_t)32 << 20)
-/* Larger blocks are given back at once, as malloc's are. */
-#define KEPT ((size_t)32 << 20)
+/* Of larger blocks only pages are kept, which serve any size. */
+#define KEPT ((size_t)1 << 20)
 
 static int map_heritable(const struct rdm_slab_set *set, void *addr, size_t length, size_t slab,
 			 enum rdm_log_level level)
@@ -71,10 +71,10 @@ static void forget(struct rdm_slab *slab)
 	rdm_notes_forget(slab);
 }
 
-#define PLAIN_OPS                                                                         \
-	.is_in_use = is_in_use, .forget = forget, .pinned_bytes = pinned_bytes,           \
-	.uncarved = rdm_discard_runs, .zero = rdm_discard_zero, .move = rdm_discard_move, \
-	.spills = true
+#define PLAIN_OPS                                                                                 \
+	.is_in_use = is_in_use, .forget = forget, .pinned_bytes = pinned_bytes,                   \
+	.uncarved = rdm_notes_settle_runs, .discard = rdm_discard_runs, .zero = rdm_discard_zero, \
+	.move = rdm_discard_move, .spills = true
 
 static const struct rdm_slab_ops heritable_ops = {
 	PLAIN_OPS,
@@ -116,6 +116,7 @@ static void configure(struct rdm_pool *pool, const char *name, enum rdm_fork_pol
 	pool->slab_least = SLAB_LEAST;
 	pool->slab_size = SLAB_MOST;
 	pool->heap.kept_max = KEPT;
+	pool->heap.returns = true;
 	pool->slabs.ops = fork == RDM_FORK_DEFAULT ? &heritable_ops : &closed_ops;
 	pool->slabs.kind = (struct rdm_memory_kind){
 		.backing = RDM_BACKING_ANON,

@@ -198,6 +198,13 @@ bool rdm_growth_rests(struct rdm_pool *pool)
 	return left;
 }
 
+bool rdm_growth_has_regained(const struct rdm_pool *pool, size_t size)
+{
+	size_t carved = rdm_slabs_carved_bytes(&pool->slabs);
+
+	return carved + size <= atomic_load_explicit(&pool->rest.carved, memory_order_relaxed);
+}
+
 static void rest(struct rdm_pool *pool)
 {
 	struct rdm_rest *rest = &pool->rest;
@@ -206,6 +213,7 @@ static void rest(struct rdm_pool *pool)
 	if (!pool->slabs.ops->spills)
 		return;
 	rest->next = !rest->next ? SHORT_REST : rest->next < LONG_REST ? rest->next * 2 : LONG_REST;
+	atomic_store(&rest->carved, rdm_slabs_carved_bytes(&pool->slabs));
 	atomic_store(&rest->left, rest->next);
 }
 
@@ -384,4 +392,24 @@ int rdm_pool_trim(rdm_pool *pool, size_t keep)
 	error = rdm_slabs_trim(&pool->slabs, keep);
 	rdm_growth_changed(pool);
 	return rdm_quiesce_leave(error ? EBUSY : 0);
+}
+
+bool rdm_pool_return(struct rdm_pool *pool)
+{
+	size_t before, after, slabs;
+
+	/* Whoever asks may hold a lock that a fork waits for. */
+	if (!rdm_quiesce_enter_unless_forking("malloc_trim"))
+		return false;
+	before = rdm_slabs_in_memory(&pool->slabs);
+	rdm_caches_drain(&pool->heap);
+	rdm_arena_cool(&pool->heap.arena);
+	after = rdm_slabs_in_memory(&pool->slabs);
+	slabs = pool->slabs.bytes;
+	rdm_slabs_trim(&pool->slabs, 0);
+	if (pool->slabs.bytes != slabs)
+		rdm_growth_changed(pool);
+	slabs -= pool->slabs.bytes;
+	rdm_quiesce_leave(0);
+	return after < before || slabs;
 }

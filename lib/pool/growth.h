@@ -24,9 +24,14 @@ int rdm_pool_grow(struct rdm_pool *pool, const struct rdm_want *want, unsigned g
  * requests as are worth the look. Without a lock.
  */
 bool rdm_growth_rests(struct rdm_pool *pool);
+/* Whether so much has become free since that a block of that size may be had, though the pool cannot grow. */
+bool rdm_growth_has_regained(const struct rdm_pool *pool, size_t size);
 
 /* Bytes of the smallest slab of such memory. */
 size_t rdm_growth_least(const struct rdm_memory_kind *kind);
+
+/* All that is free goes back, whoever has it. Whether there was anything. */
+bool rdm_pool_return(struct rdm_pool *pool);
 
 /* To be called when slabs or rails have come or gone. */
 void rdm_growth_changed(struct rdm_pool *pool);

@@ -21,7 +21,8 @@
 /* Of a pool that spills (rdm_slab_ops): how many requests need not look whether it can grow. */
 struct rdm_rest {
 	_Atomic unsigned left;
-	unsigned next; /* how many after the next vain try; under the quiesce lock */
+	_Atomic size_t carved; /* bytes, when it began */
+	unsigned next;         /* how many after the next vain try; under the quiesce lock */
 };
 
 struct rdm_pool {

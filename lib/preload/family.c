@@ -203,6 +203,13 @@ static bool is_closed(const rdm_pool *pool)
 	return atomic_load_explicit(&pool->heap.inherited, memory_order_relaxed);
 }
 
+struct rdm_pool *rdm_preload_pool(void)
+{
+	rdm_pool *pool = atomic_load_explicit(&opened, memory_order_acquire);
+
+	return pool && !is_closed(pool) ? pool : NULL;
+}
+
 static void count(const void *block, size_t size)
 {
 	if (block)

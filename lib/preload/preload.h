@@ -6,8 +6,8 @@
  * What the preload's files share. Each of them takes the place of others' functions:
  * family.c of the malloc family, names.c of its other names, operators.c of C++'s, ibverbs.c of
  * libibverbs', advice.c of madvise, protection.c of mprotect and its like, mlockall.c of mlockall,
- * process.c of what makes processes, sandbox.c of what shuts them in, mpi.c of MPI's allocation.
- * entries.list has each of their names.
+ * process.c of what makes processes, sandbox.c of what shuts them in, mpi.c of MPI's allocation,
+ * account.c of what is asked about memory. entries.list has each of their names.
  */
 
 #include <stdbool.h>
@@ -26,6 +26,9 @@ void rdm_preload_stand_back(bool back);
 
 /* Whether a block of that size is to come from the pool. */
 bool rdm_preload_is_large(size_t size);
+
+/* The pool, if there is one and it is in use in this process; it is not made. */
+struct rdm_pool *rdm_preload_pool(void);
 
 /* A block of the pool, or NULL with errno as it was. Alignment is a power of two. */
 void *rdm_preload_alloc(size_t alignment, size_t size);

@@ -8,6 +8,7 @@
 #include "memory/state.h"
 #include "slab/slab.h"
 #include "sync/background.h"
+#include "sync/gate.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
 
@@ -33,7 +34,7 @@ static void offer(struct rdm_slab *slab, size_t pages)
 	rdm_slab_index_offer(&slab->set->index, rdm_slab_granule(slab), pages);
 }
 
-static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
+static void take(struct rdm_slab *slab, size_t first, size_t run)
 {
 	struct rdm_slab_set *set = slab->set;
 
@@ -54,6 +55,12 @@ static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
 	/* Else the offer is lowered by the first search that it leads astray. */
 	if (!slab->free_pages)
 		offer(slab, 0);
+}
+
+static void mark_carved(struct rdm_slab *slab, size_t first, size_t run)
+{
+	take(slab, first, run);
+	rdm_warm_carved(slab, first, run);
 }
 
 static size_t find_run(const struct rdm_slab *slab, size_t run, size_t step)
@@ -168,6 +175,21 @@ void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t al
 	return found;
 }
 
+size_t rdm_slabs_carved_bytes(const struct rdm_slab_set *set)
+{
+	return __atomic_load_n(&set->carved_pages, __ATOMIC_RELAXED) << rdm_state.page_shift;
+}
+
+size_t rdm_slabs_in_memory(struct rdm_slab_set *set)
+{
+	size_t pages;
+
+	rdm_lock_take(&set->lock);
+	pages = set->carved_pages + set->warm.pages;
+	rdm_lock_release(&set->lock);
+	return pages << rdm_state.page_shift;
+}
+
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align)
 {
 	size_t first;
@@ -221,27 +243,138 @@ static void uncarve(struct rdm_slab *slab, size_t first, size_t run)
 	}
 }
 
+static size_t first_of(const struct rdm_slab *slab, const struct rdm_run *run)
+{
+	return (size_t)(run->at - slab->base) >> rdm_state.page_shift;
+}
+
+/* Runs that are taken out for as long as it takes to discard them. */
+#define TAKEN 32
+struct taken {
+	size_t count;
+	struct rdm_run runs[TAKEN];
+};
+
+/* The warm pages of a granule that were free for long. False: there are none. */
+static bool take_granule(struct rdm_slab_set *set, struct taken *taken)
+{
+	struct rdm_slab *slab;
+	size_t first, end, run;
+
+	rdm_assert(rdm_lock_is_mine(&set->lock));
+	if (!rdm_warm_find_old(set, &slab, &first, &end))
+		return false;
+	while (taken->count < TAKEN && rdm_warm_take(slab, &first, end, &run)) {
+		take(slab, first, run);
+		taken->runs[taken->count++] =
+			(struct rdm_run){ .at = slab->base + (first << rdm_state.page_shift),
+					  .size = run << rdm_state.page_shift };
+	}
+	return true;
+}
+
+/* What is warm above what may be; all: whatever is. */
+static void take_old(struct rdm_slab_set *set, bool all, struct taken *taken)
+{
+	taken->count = 0;
+	rdm_lock_take_inner(&set->lock);
+	while (taken->count < TAKEN && (all || rdm_warm_is_excess(set)))
+		if (!take_granule(set, taken))
+			break;
+	rdm_lock_release_inner(&set->lock);
+}
+
+static void put_back(struct rdm_slab_set *set, const struct taken *taken, bool discarded, bool all)
+{
+	rdm_lock_take_inner(&set->lock);
+	for (size_t i = 0; i < taken->count; i++) {
+		const struct rdm_run *run = &taken->runs[i];
+		struct rdm_slab *slab = rdm_slab_of(run->at);
+
+		uncarve(slab, first_of(slab, run), pages_of(run->size));
+		if (!discarded)
+			rdm_warm_restore(slab, first_of(slab, run), pages_of(run->size));
+		else if (!all)
+			set->warm.lost += pages_of(run->size);
+	}
+	rdm_lock_release_inner(&set->lock);
+}
+
+enum outcome { NOTHING, DISCARDED, REFUSED };
+
+static enum outcome discard_old(struct rdm_slab_set *set, bool all)
+{
+	struct taken taken;
+	bool discarded;
+
+	take_old(set, all, &taken);
+	if (!taken.count)
+		return NOTHING;
+	discarded = set->ops->discard(taken.runs, taken.count);
+	put_back(set, &taken, discarded, all);
+	return discarded ? DISCARDED : REFUSED;
+}
+
+/* Whether the run will not be warm: nobody can have it yet. */
+static bool discard_at_once(struct rdm_slab_set *set, const struct rdm_run *run)
+{
+	size_t pages = pages_of(run->size);
+	bool too_long;
+
+	rdm_lock_take_inner(&set->lock);
+	too_long = rdm_warm_is_too_long(set, pages);
+	rdm_lock_release_inner(&set->lock);
+	if (!too_long || !set->ops->discard(run, 1))
+		return false;
+	rdm_lock_take_inner(&set->lock);
+	rdm_warm_lose(set, pages);
+	rdm_lock_release_inner(&set->lock);
+	return true;
+}
+
 static void uncarve_run(const struct rdm_run *run)
 {
 	struct rdm_slab *slab = rdm_slab_of(run->at);
-	size_t first = (size_t)(run->at - slab->base) >> rdm_state.page_shift;
+	struct rdm_slab_set *set = slab->set;
+	size_t first = first_of(slab, run);
+	bool cold = set->ops->discard && discard_at_once(set, run);
 
-	rdm_lock_take_inner(&slab->set->lock);
+	rdm_lock_take_inner(&set->lock);
 	uncarve(slab, first, pages_of(run->size));
-	rdm_lock_release_inner(&slab->set->lock);
+	if (!cold)
+		rdm_warm_uncarved(slab, first, pages_of(run->size));
+	rdm_lock_release_inner(&set->lock);
 }
 
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count)
 {
-	const struct rdm_slab_ops *ops = count ? rdm_slab_of(run->at)->set->ops : NULL;
+	struct rdm_slab_set *set = count ? rdm_slab_of(run->at)->set : NULL;
 
 	rdm_assert(run || !count);
-	if (ops && ops->uncarved)
-		ops->uncarved(run, count);
+	if (set && set->ops->uncarved)
+		set->ops->uncarved(run, count);
 	for (size_t i = 0; i < count; i++) {
-		rdm_assert(rdm_slab_of(run[i].at)->set == rdm_slab_of(run->at)->set);
+		rdm_assert(rdm_slab_of(run[i].at)->set == set);
 		uncarve_run(&run[i]);
 	}
+	if (set && set->ops->discard)
+		while (discard_old(set, false) == DISCARDED)
+			;
+}
+
+/* What is pinned comes round again. */
+#define REFUSALS 64
+
+void rdm_slabs_cool(struct rdm_slab_set *set)
+{
+	unsigned refusals = 0;
+	enum outcome outcome;
+
+	rdm_assert(rdm_gate_is_inside());
+	if (!set->ops->discard)
+		return;
+	while ((outcome = discard_old(set, true)) != NOTHING && refusals < REFUSALS)
+		refusals += outcome == REFUSED;
 }
 
 void rdm_slabs_uncarve_all(struct rdm_slab_set *set)

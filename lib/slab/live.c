@@ -62,6 +62,27 @@ size_t rdm_live_total(struct rdm_slab_set *set, size_t *bytes)
 	return blocks;
 }
 
+size_t rdm_live_larger(struct rdm_slab_set *set, size_t least, size_t *bytes)
+{
+	const struct rdm_slab *slab;
+	size_t blocks = 0, size;
+
+	*bytes = 0;
+	rdm_slabs_lock(set);
+	TAILQ_FOREACH (slab, &set->slabs, link) {
+		if (slab->length < least)
+			continue;
+		for (char *block = slab->base; (block = rdm_live_next(slab, block, &size));
+		     block += size)
+			if (size >= least) {
+				blocks++;
+				*bytes += size;
+			}
+	}
+	rdm_slabs_unlock(set);
+	return blocks;
+}
+
 void rdm_live_forget(const struct rdm_slab_set *set)
 {
 	const struct rdm_slab *slab;

@@ -21,6 +21,9 @@ size_t rdm_live_count(const struct rdm_slab *slab, size_t *bytes);
 /* The same of the whole set; takes its lock itself. */
 size_t rdm_live_total(struct rdm_slab_set *set, size_t *bytes);
 
+/* Of blocks with that many bytes or more. */
+size_t rdm_live_larger(struct rdm_slab_set *set, size_t least, size_t *bytes);
+
 /* Ends every block of the set. */
 void rdm_live_forget(const struct rdm_slab_set *set);
 

@@ -167,7 +167,8 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	size_t words = (pages + RDM_BITS_WORD - 1) / RDM_BITS_WORD;
 	struct rdm_slab *slab;
 	size_t more = rdm_fresh_words(set, pages);
-	size_t size = sizeof(*slab) + (words + more) * sizeof(slab->carved[0]);
+	size_t bits = sizeof(*slab) + (words + more) * sizeof(slab->carved[0]);
+	size_t size = bits + (set->ops->discard ? rdm_warm_size(pages) : 0);
 
 	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
 	slab = rdm_meta_alloc_aligned(size, RDM_CACHE_LINE);
@@ -182,6 +183,8 @@ static struct rdm_slab *new_slab(struct rdm_slab_set *set, size_t length)
 	slab->length = length;
 	slab->pages = slab->free_pages = pages;
 	slab->used = more ? slab->carved + words : NULL;
+	if (set->ops->discard)
+		rdm_warm_attach(slab, (char *)slab + bits);
 	return slab;
 }
 
@@ -330,6 +333,7 @@ static void unlink_slab(struct rdm_slab *slab)
 	rdm_bits_clear(set->index.slabs, granule);
 	rdm_bits_clear(set->index.idle, granule);
 	rdm_slab_index_offer(&set->index, granule, 0);
+	rdm_warm_forget(slab);
 	if (slab->quarantined) {
 		set->quarantined -= slab->length;
 	} else {

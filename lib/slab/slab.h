@@ -21,6 +21,7 @@
 #include "memory/reserve.h"
 #include "rdmalloc.h"
 #include "slab/slab_index.h"
+#include "slab/warm.h"
 #include "slab/watermark.h"
 #include "sync/lock.h"
 
@@ -50,7 +51,9 @@ struct rdm_slab {
 	_Atomic bool pinned_late; /* of the ops: since fork() had what was pinned copied */
 	_Atomic(uint8_t *) notes; /* of the ops: a byte for each page, once there was one */
 	unsigned long *used;      /* fresh.c: a bit for each page that a block has had, or NULL */
-	unsigned long carved[];   /* a bit for each page */
+	unsigned long *warm;      /* a bit for each page, and the granules' sums; or NULL */
+	struct rdm_warmth *warmth;
+	unsigned long carved[]; /* a bit for each page */
 };
 
 static inline size_t rdm_slab_granule(const struct rdm_slab *slab)
@@ -81,6 +84,11 @@ struct rdm_slab_ops {
 	size_t (*pinned_bytes)(const struct rdm_slab *slab);
 	/* Runs of one set, before anybody can have them again; inside the gate, with no lock. */
 	void (*uncarved)(const struct rdm_run *run, size_t count);
+	/*
+	 * The kernel has the pages of runs of one set back, which nobody can have meanwhile; inside
+	 * the gate, with no lock. False: not all of them. NULL: pages stay where they are.
+	 */
+	bool (*discard)(const struct rdm_run *run, size_t count);
 	/* Makes the first `size` bytes zero where a block has had all, with no lock. NULL: by writing. */
 	void (*zero)(char *at, size_t size, size_t usable);
 	/* Moves whole pages of one block to another; no lock. False: nothing was moved. */
@@ -109,6 +117,7 @@ struct rdm_slab_set {
 	size_t bytes;                              /* of slabs in use; written under both locks */
 	size_t quarantined;                        /* of the others; under the quiesce lock */
 	size_t carved_pages;                       /* under lock */
+	struct rdm_warm warm;                      /* under lock */
 	struct rdm_watermark watermark;
 	struct rdm_rail rails[RDM_RAILS_MAX];
 	_Atomic uint64_t registrations; /* by several threads, see fill.h */
@@ -160,8 +169,14 @@ int rdm_slabs_adopt(struct rdm_slab_set *set);
  * is none.
  */
 void *rdm_slabs_carve(struct rdm_slab_set *set, void *at, size_t size, size_t align);
-/* Runs of one set are free again. */
+/* Runs of one set are free again; inside the gate, where pages of the set can be discarded. */
 void rdm_slabs_uncarve(const struct rdm_run *run, size_t count);
+/* Discards all free pages that can be. Inside the gate. */
+void rdm_slabs_cool(struct rdm_slab_set *set);
+/* As it seems without the lock. */
+size_t rdm_slabs_carved_bytes(const struct rdm_slab_set *set);
+/* Bytes that are carved or warm. */
+size_t rdm_slabs_in_memory(struct rdm_slab_set *set);
 /* Whether carve would find one. */
 bool rdm_slabs_can_carve(struct rdm_slab_set *set, size_t size, size_t align);
 

@@ -71,8 +71,8 @@ static bool has_flag(const char *flags, const char *flag)
 	return false;
 }
 
-/* The middle of a block is ordinary memory; whether `forked`, children do not inherit any of it anyway. */
-static void is_ordinary(char *block, size_t size, const char *after, bool closed)
+/* The middle of a block is ordinary memory; `closed`: children do not inherit any of it anyway. */
+static void looks_ordinary(const char *block, size_t size, const char *after, bool closed)
 {
 	static const char *const alien[] = { "wf", "dd", "sr", "rr", "hg",
 					     "nh", "mg", "lo", "dc", "ex" };
@@ -86,6 +86,11 @@ static void is_ordinary(char *block, size_t size, const char *after, bool closed
 		 "%zu bytes after %s cannot be written:%s", size, after, look.flags);
 	T_CHECKF(!strstr(look.name, "former"), "%zu bytes after %s are named %s", size, after,
 		 look.name);
+}
+
+static void is_ordinary(char *block, size_t size, const char *after, bool closed)
+{
+	looks_ordinary(block, size, after, closed);
 	for (size_t i = 0; i < size; i += 8 * t_page())
 		block[i] = 5;
 }
@@ -309,8 +314,8 @@ static void pinned(void)
 	t_dofork(block, size);
 	for (unsigned i = 0; i < 8; i++)
 		free(other[i]);
-	/* The frees have looked. */
-	is_ordinary(block, t_page(), "a registration", is_closed());
+	/* The frees have looked. It is nobody's, so that it must not be written. */
+	looks_ordinary(block, t_page(), "a registration", is_closed());
 }
 
 static void is_zero(const char *block, size_t size, const char *what)

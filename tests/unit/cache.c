@@ -92,6 +92,14 @@ void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned class, void *c
 		move(blocks[count], class, HEAP, ARENA);
 }
 
+void __wrap_rdm_arena_free_batch(struct rdm_arena *arena, unsigned class, void *const *blocks,
+				 size_t count);
+void __wrap_rdm_arena_free_batch(struct rdm_arena *arena, unsigned class, void *const *blocks,
+				 size_t count)
+{
+	__wrap_rdm_arena_free_many(arena, class, blocks, count);
+}
+
 /* As malloc.c does, with a block that the arena has made, which the test holds. */
 static void give(size_t number, unsigned class)
 {
@@ -144,9 +152,13 @@ static size_t on_stack(unsigned class)
 	return (size_t)(stack(class)->top - stack(class)->floor);
 }
 
+/* As if nothing were carved. */
+static struct rdm_slab_set no_slabs;
+
 static void begin_heap(struct rdm_heap *one, unsigned slot)
 {
 	memset(one, 0, sizeof(*one));
+	one->arena.slabs = &no_slabs;
 	rdm_depot_init(&one->depot);
 	LIST_INIT(&one->caches);
 	one->slot = slot;
@@ -428,6 +440,38 @@ static void large_blocks(void **state)
 	assert_int_equal(in_depot(class), 80);
 }
 
+/* Where free memory goes back, who only frees keeps little, and of large blocks none. */
+static void returns(void **state)
+{
+	unsigned class = rdm_class_of(4096), large = rdm_class_of(65536);
+
+	(void)state;
+	heap.returns = true;
+	for (size_t i = 0; i < 2000; i++)
+		give(i, class);
+	assert_int_equal(rdm_stack_allowance(stack(class)), 16);
+	assert_true(rdm_depot_bytes(&heap.depot) <= T_MIB);
+	assert_true(in_arena > 2000 - 16 - T_MIB / 4096 - FULL);
+	for (size_t i = 2000; i < 2100; i++)
+		give(i, large);
+	assert_null(stack(large)->floor);
+	assert_true(rdm_depot_bytes(&heap.depot) <= T_MIB);
+	/* What comes and goes is kept as everywhere; the arena has what the depot has not. */
+	for (unsigned round = 0; round < 100; round++) {
+		size_t number[8];
+
+		for (size_t i = 0; i < 8; i++) {
+			void *block = get(large);
+
+			number[i] = block ? number_of(block) : 2100 + 8 * round + i;
+		}
+		for (size_t i = 0; i < 8; i++)
+			give(number[i], large);
+	}
+	assert_non_null(stack(large)->floor);
+	assert_true(on_stack(large) >= 4);
+}
+
 static void gives_way(void **state)
 {
 	static const size_t sizes[] = { 64, 128, 256, 512, 1024 };
@@ -606,6 +650,26 @@ static void drained_while_it_sleeps(void **state)
 	end_sleeper();
 }
 
+/* What a thread has that sleeps goes to the depot, when others have looked at it a few times. */
+static void sleepers_are_emptied(void **state)
+{
+	(void)state;
+	need_membarrier();
+	start_sleeper(false);
+	for (unsigned look = 0; look < 8; look++) {
+		assert_int_equal(in_depot(1), look < 5 ? 0 : 10);
+		pass_ms(300);
+		T_CHECK(rdm_gate_enter());
+		rdm_caches_look(&heap);
+		rdm_caches_look(&heap);
+		rdm_gate_leave();
+	}
+	assert_int_equal(in_depot(1), 10);
+	for (size_t i = 0; i < 10; i++)
+		assert_non_null(get(1));
+	end_sleeper();
+}
+
 static void forgotten_while_it_sleeps(void **state)
 {
 	(void)state;
@@ -767,6 +831,8 @@ int main(void)
 		CASE(whole_magazines),
 		CASE(grows),
 		CASE(large_blocks),
+		CASE(returns),
+		CASE(sleepers_are_emptied),
 		CASE(gives_way),
 		CASE(idle_gives_way),
 		CASE(to_the_arena_at_once),
