@@ -182,7 +182,7 @@ tests_unit_reserve_hugetlb_LDFLAGS = $(tests_unit_reserve_LDFLAGS)
 tests_unit_reserve_hugetlb_LDADD = $(STEP_TEST_LIBS)
 tests_fork_abandoned_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_alloc
 tests_fork_abandoned_LDADD = $(STEP_TEST_LIBS)
-tests_unit_merge_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_free_many
+tests_unit_merge_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_arena_free_batch
 tests_fork_gate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=rdm_slabs_carve
 tests_fork_gate_LDADD = $(STEP_TEST_LIBS)
 tests_fork_purge_LDFLAGS = $(AM_LDFLAGS) \

@@ -13,10 +13,10 @@ struct rdm_arena;
 void rdm_arena_free(void *block, unsigned state);
 
 /* Freed runs stay with jemalloc (--wrap), or they would not meet there. */
-void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-				size_t count);
-void __wrap_rdm_arena_free_many(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
-				size_t count)
+void __wrap_rdm_arena_free_batch(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+				 size_t count);
+void __wrap_rdm_arena_free_batch(struct rdm_arena *arena, unsigned size_class, void *const *blocks,
+				 size_t count)
 {
 	(void)arena;
 	while (count)
