@@ -86,6 +86,7 @@ check_PROGRAMS = \
 	tests/preload/stacks \
 	tests/preload/storm \
 	tests/preload/unseen \
+	tests/preload/put_in \
 	tests/preload/window \
 	tests/magazine/bad_free \
 	tests/magazine/bound \
@@ -259,6 +260,8 @@ tests_preload_roads_SOURCES = tests/preload/roads.c $(preload_support)
 tests_preload_roads_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_storm_SOURCES = tests/preload/storm.c $(preload_support)
 tests_preload_storm_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_put_in_SOURCES = tests/preload/put_in.c $(preload_support)
+tests_preload_put_in_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_window_SOURCES = tests/preload/window.c $(preload_support)
 tests_preload_window_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_signal_SOURCES = tests/preload/signal.c $(preload_support)

@@ -2,6 +2,7 @@
 #include "plain/page_pins.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -104,20 +105,41 @@ static void write_pin(uint16_t *pins, size_t page, uint16_t count)
 	__atomic_store_n(&pins[page], count, __ATOMIC_RELAXED);
 }
 
+/*
+ * While the kernel's marks and the counts differ signals wait, whose handlers may fork: that fork
+ * would go by the counts, take out what has been put in, and copy nothing of what is out already.
+ */
+static void signals_wait(sigset_t *before)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+static void signals_go_on(const sigset_t *before)
+{
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 /* Pages that lose their last pin. */
 static void put_in_again(const struct part *part, size_t first, size_t end)
 {
-	int error = part->slab->set->ops->outlives_fork ?
-			    advise(rdm_page_pins_address(part->slab, first),
-				   (end - first) << rdm_state.page_shift, MADV_DOFORK) :
-			    0;
+	sigset_t before;
+	int error;
 
+	signals_wait(&before);
+	error = part->slab->set->ops->outlives_fork ?
+			advise(rdm_page_pins_address(part->slab, first),
+			       (end - first) << rdm_state.page_shift, MADV_DOFORK) :
+			0;
 	/*
 	 * Afterwards: a process that is made meanwhile goes by the counts where it has holes. And if
 	 * children do not inherit them still, they must get copies.
 	 */
 	for (size_t i = first; i < end; i++)
 		write_pin(rdm_page_pins_of(part->slab), i, error ? UINT16_MAX : 0);
+	signals_go_on(&before);
 }
 
 /* The kernel may have marked some pages of the part before it failed. */
@@ -134,17 +156,11 @@ static void undo_hold(const struct part *part)
 	}
 }
 
-static int hold(const struct part *part)
+static int take_out_and_count(const struct part *part, uint16_t *pins)
 {
 	char *start = rdm_page_pins_address(part->slab, part->first);
-	uint16_t *pins = rdm_page_pins_of(part->slab);
 	int error = 0;
 
-	rdm_assert(rdm_lock_has_rank(RDM_RANK_PINS));
-	rdm_assert(part->first < part->end && part->end <= part->slab->pages);
-	/* A slab that was not there when room was made is no block's that is registered. */
-	if (!pins)
-		return ENOMEM;
 	if (part->slab->set->ops->outlives_fork && !rdm_ablated(RDM_ABLATE_DONTFORK))
 		error = advise(start, (part->end - part->first) << rdm_state.page_shift,
 			       MADV_DONTFORK);
@@ -157,6 +173,23 @@ static int hold(const struct part *part)
 		if (pins[i] < UINT16_MAX)
 			write_pin(pins, i, pins[i] + 1);
 	return 0;
+}
+
+static int hold(const struct part *part)
+{
+	uint16_t *pins = rdm_page_pins_of(part->slab);
+	sigset_t before;
+	int error;
+
+	rdm_assert(rdm_lock_has_rank(RDM_RANK_PINS));
+	rdm_assert(part->first < part->end && part->end <= part->slab->pages);
+	/* A slab that was not there when room was made is no block's that is registered. */
+	if (!pins)
+		return ENOMEM;
+	signals_wait(&before);
+	error = take_out_and_count(part, pins);
+	signals_go_on(&before);
+	return error;
 }
 
 static void let_go(const struct part *part)
