@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POOLS = 3, KEPT = 600, ROUNDS = 30 };
+enum { POOLS = 3, KEPT = 600, ROUNDS = T_TSAN ? 6 : 30 };
 
 static struct {
 	rdm_pool *pool;
