@@ -285,23 +285,6 @@ static const struct {
 	{ "stack", own_stack },         { "exit", end_of_process },
 };
 
-static void run(char **argv, const char *name, const char *conf)
-{
-	char *args[] = { argv[0], (char *)(uintptr_t)name, NULL };
-	int status;
-	pid_t pid;
-
-	T_CHECK(!setenv("RDMALLOC_CONF", conf, 1));
-	pid = fork();
-	T_CHECK(pid >= 0);
-	if (!pid) {
-		execv("/proc/self/exe", args);
-		_exit(126);
-	}
-	T_CHECK(waitpid(pid, &status, 0) == pid);
-	T_CHECKF(!status, "%s, %s: status %#x", name, *conf ? conf : "as ever", (unsigned)status);
-}
-
 int main(int argc, char **argv)
 {
 	for (unsigned i = 0; argc > 1 && i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -311,8 +294,8 @@ int main(int argc, char **argv)
 		}
 	t_preload(argv, false, NULL);
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		run(argv, cases[i].name, "");
-		run(argv, cases[i].name, "threshold:0");
+		t_run(argv, cases[i].name, "");
+		t_run(argv, cases[i].name, "threshold:0");
 	}
 	return T_PASS;
 }

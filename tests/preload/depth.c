@@ -121,25 +121,6 @@ static void measure(const char *first)
 		}
 }
 
-static void run(char **argv, unsigned first, const char *conf)
-{
-	char number[12];
-	char *args[] = { argv[0], number, NULL };
-	int status;
-	pid_t pid;
-
-	snprintf(number, sizeof(number), "%u", first);
-	T_CHECK(!setenv("RDMALLOC_CONF", conf, 1));
-	pid = fork();
-	T_CHECK(pid >= 0);
-	if (!pid) {
-		execv("/proc/self/exe", args);
-		_exit(126);
-	}
-	T_CHECK(waitpid(pid, &status, 0) == pid);
-	T_CHECKF(!status, "from size %u on, %s: status %#x", first, conf, (unsigned)status);
-}
-
 int main(int argc, char **argv)
 {
 	static const char *const confs[] = { "log:warn", "threshold:0", "preload_fork:copy",
@@ -151,7 +132,7 @@ int main(int argc, char **argv)
 	}
 	t_preload(argv, false, NULL);
 	for (unsigned i = 0; i < 4; i++)
-		for (unsigned first = 0; first < 6; first++)
-			run(argv, first, confs[i]);
+		for (char first[] = "0"; *first < '6'; ++*first)
+			t_run(argv, first, confs[i]);
 	return T_PASS;
 }

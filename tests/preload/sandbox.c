@@ -154,25 +154,6 @@ static void try(const char *what)
 		children();
 }
 
-static int run(char **argv, const char *what, const char *conf)
-{
-	char *args[] = { argv[0], (char *)(uintptr_t)what, NULL };
-	int status;
-	pid_t pid;
-
-	T_CHECK(!setenv("RDMALLOC_CONF", conf, 1));
-	pid = fork();
-	T_CHECK(pid >= 0);
-	if (!pid) {
-		execv("/proc/self/exe", args);
-		_exit(126);
-	}
-	T_CHECK(waitpid(pid, &status, 0) == pid);
-	T_CHECKF(!status || WEXITSTATUS(status) == T_SKIP, "%s, %s: status %#x", what, conf,
-		 (unsigned)status);
-	return status;
-}
-
 int main(int argc, char **argv)
 {
 	/* p: by prctl(), else by the system call; w: with a pool; t: threads; f: fork(). */
@@ -186,7 +167,7 @@ int main(int argc, char **argv)
 	t_preload(argv, false, NULL);
 	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
 		for (unsigned j = 0; j < sizeof(confs) / sizeof(confs[0]); j++)
-			if (run(argv, ways[i], confs[j]))
+			if (t_run(argv, ways[i], confs[j]))
 				t_skip("there is no seccomp here");
 	return T_PASS;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 void t_preload(char **argv, bool test, const char *conf)
@@ -28,6 +29,25 @@ void t_preload(char **argv, bool test, const char *conf)
 		T_CHECK(!setenv("RDMALLOC_CONF", conf, 1));
 	execv("/proc/self/exe", argv);
 	T_CHECKF(0, "execv: %s", strerror(errno));
+}
+
+bool t_run(char **argv, const char *what, const char *conf)
+{
+	char *args[] = { argv[0], (char *)(uintptr_t)what, NULL };
+	int status;
+	pid_t pid;
+
+	T_CHECK(!setenv("RDMALLOC_CONF", conf, 1));
+	pid = fork();
+	T_CHECK(pid >= 0);
+	if (!pid) {
+		execv("/proc/self/exe", args);
+		_exit(126);
+	}
+	T_CHECK(waitpid(pid, &status, 0) == pid);
+	T_CHECKF(!status || status == T_SKIP << 8, "%s, %s: status %#x", what,
+		 *conf ? conf : "as ever", (unsigned)status);
+	return status;
 }
 
 static void call(const char *name, void *addr, size_t length)
