@@ -100,6 +100,7 @@ LIB_SOURCES = \
 	lib/sync/lock.h \
 	lib/sync/quiesce.c \
 	lib/sync/quiesce.h \
+	lib/sync/signals.h \
 	lib/sync/workers.c \
 	lib/sync/workers.h \
 	lib/base/ablate.h \

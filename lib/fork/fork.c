@@ -28,6 +28,7 @@
 #include "sync/late.h"
 #include "sync/lock.h"
 #include "sync/quiesce.h"
+#include "sync/signals.h"
 
 /* How often a signal handler that interrupted a call of ours looks whether the others are done. */
 #define TRIES 1000
@@ -73,25 +74,9 @@ struct wait {
 	unsigned era;
 };
 
-static void block_signals(struct wait *wait)
-{
-	static const int own_doing[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
-	sigset_t most;
-
-	sigfillset(&most);
-	for (unsigned i = 0; i < sizeof(own_doing) / sizeof(own_doing[0]); i++)
-		sigdelset(&most, own_doing[i]);
-	pthread_sigmask(SIG_SETMASK, &most, &wait->before);
-}
-
-static void unblock_signals(const struct wait *wait)
-{
-	pthread_sigmask(SIG_SETMASK, &wait->before, NULL);
-}
-
 static void wait_begins(struct wait *wait)
 {
-	block_signals(wait);
+	rdm_signals_block(&wait->before);
 	wait->interrupted = !rdm_ablated(RDM_ABLATE_INTERRUPTED) &&
 			    (rdm_lock_has_any() || rdm_gate_is_inside() || rdm_quiesce_is_inside());
 	wait->tries = 0;
@@ -123,9 +108,9 @@ static bool wait_ends(void *context)
 		pause();
 	if (wait->tries++ >= (wait->interrupted ? TRIES : TRIES_MAX))
 		return true;
-	unblock_signals(wait);
+	rdm_signals_restore(&wait->before);
 	nap(wait->tries);
-	block_signals(wait);
+	rdm_signals_block(&wait->before);
 	/* This is the child of such a handler's, which has begun anew. */
 	return wait->era != atomic_load(&era);
 }
@@ -258,7 +243,7 @@ void rdm_fork_begin(struct rdm_fork *fork, const void *stack)
 	fork->era = wait.era;
 	fork->ready = make_ready(stack, &wait);
 	atomic_store(&prepare_ns, now() - start);
-	unblock_signals(&wait);
+	rdm_signals_restore(&wait.before);
 }
 
 void rdm_fork_end_in_parent(const struct rdm_fork *fork)
@@ -269,7 +254,7 @@ void rdm_fork_end_in_parent(const struct rdm_fork *fork)
 	wait_begins(&wait);
 	/* In a handler's child that comes back here, all of that is done. */
 	if (fork->era != wait.era) {
-		unblock_signals(&wait);
+		rdm_signals_restore(&wait.before);
 		rdm_cancel_on();
 		return;
 	}
@@ -284,7 +269,7 @@ void rdm_fork_end_in_parent(const struct rdm_fork *fork)
 	rdm_gate_open();
 	rdm_fork_counted(atomic_load(&prepare_ns) + now() - start);
 	rdm_quiesce_open();
-	unblock_signals(&wait);
+	rdm_signals_restore(&wait.before);
 	if (rdm_late_any() && !wait.interrupted && rdm_gate_try()) {
 		rdm_settle();
 		rdm_gate_leave();
@@ -325,7 +310,7 @@ void rdm_fork_end_in_child(const struct rdm_fork *fork)
 
 	wait_begins(&wait);
 	if (fork->era != wait.era) {
-		unblock_signals(&wait);
+		rdm_signals_restore(&wait.before);
 		rdm_cancel_on();
 		return;
 	}
@@ -348,7 +333,7 @@ void rdm_fork_end_in_child(const struct rdm_fork *fork)
 	rdm_background_open();
 	rdm_publish_postfork_child();
 	rdm_quiesce_postfork_child();
-	unblock_signals(&wait);
+	rdm_signals_restore(&wait.before);
 	rdm_cancel_on();
 }
 

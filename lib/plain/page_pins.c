@@ -2,7 +2,6 @@
 #include "plain/page_pins.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -16,6 +15,7 @@
 #include "memory/slab_map.h"
 #include "plain/present.h"
 #include "sync/lock.h"
+#include "sync/signals.h"
 
 /* The pages of a range that are in one plain slab. */
 struct part {
@@ -106,21 +106,9 @@ static void write_pin(uint16_t *pins, size_t page, uint16_t count)
 }
 
 /*
- * While the kernel's marks and the counts differ signals wait, whose handlers may fork: that fork
- * would go by the counts, take out what has been put in, and copy nothing of what is out already.
+ * While the kernel's marks and the counts differ signals are blocked: a fork of a handler's would
+ * go by the counts, take out what has been put in, and copy nothing of what is out already.
  */
-static void signals_wait(sigset_t *before)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, before);
-}
-
-static void signals_go_on(const sigset_t *before)
-{
-	pthread_sigmask(SIG_SETMASK, before, NULL);
-}
 
 /* Pages that lose their last pin. */
 static void put_in_again(const struct part *part, size_t first, size_t end)
@@ -128,7 +116,7 @@ static void put_in_again(const struct part *part, size_t first, size_t end)
 	sigset_t before;
 	int error;
 
-	signals_wait(&before);
+	rdm_signals_block(&before);
 	error = part->slab->set->ops->outlives_fork ?
 			advise(rdm_page_pins_address(part->slab, first),
 			       (end - first) << rdm_state.page_shift, MADV_DOFORK) :
@@ -139,7 +127,7 @@ static void put_in_again(const struct part *part, size_t first, size_t end)
 	 */
 	for (size_t i = first; i < end; i++)
 		write_pin(rdm_page_pins_of(part->slab), i, error ? UINT16_MAX : 0);
-	signals_go_on(&before);
+	rdm_signals_restore(&before);
 }
 
 /* The kernel may have marked some pages of the part before it failed. */
@@ -186,9 +174,9 @@ static int hold(const struct part *part)
 	/* A slab that was not there when room was made is no block's that is registered. */
 	if (!pins)
 		return ENOMEM;
-	signals_wait(&before);
+	rdm_signals_block(&before);
 	error = take_out_and_count(part, pins);
-	signals_go_on(&before);
+	rdm_signals_restore(&before);
 	return error;
 }
 
