@@ -222,7 +222,8 @@ static bool close_doors(struct wait *wait)
 	if (wait->era != atomic_load(&era))
 		return false;
 	rdm_gate_close();
-	return wait_until(rdm_gate_is_empty, wait) && empty;
+	/* Nobody enters one that is shut, nor can what is inside be used in the child. */
+	return !rdm_gate_is_shut() && wait_until(rdm_gate_is_empty, wait) && empty;
 }
 
 void rdm_fork_begin(struct rdm_fork *fork, const void *stack)

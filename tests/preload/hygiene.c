@@ -114,8 +114,7 @@ static int lock(char *block, size_t size, int flags)
 
 static int lock_on_fault(char *block, size_t size, int flags)
 {
-	(void)size;
-	return mlock2(block, T_MIB / 2, (unsigned)flags);
+	return mlock2(block, size < T_MIB / 2 ? size : T_MIB / 2, (unsigned)flags);
 }
 
 static int bind_to(char *block, size_t size, int mode)
