@@ -14,6 +14,9 @@
 #define NOT_DEFAULT 0x8000
 
 extern ElfW(Dyn) _DYNAMIC[] __attribute__((visibility("hidden")));
+/* Where this library begins and ends, as the linker says. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
 
 /* The last object that was there when constructors began; NULL: they have not. */
 static const struct link_map *last_at_start;
@@ -174,6 +177,11 @@ void *rdm_lookup_for(const char *name, const void *code)
 		dlclose(library);
 	}
 	return found;
+}
+
+bool rdm_lookup_is_ours(const void *code)
+{
+	return (uintptr_t)code >= (uintptr_t)__ehdr_start && (uintptr_t)code < (uintptr_t)_end;
 }
 
 const char *rdm_lookup_before(const char *name)

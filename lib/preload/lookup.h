@@ -26,6 +26,9 @@ void *rdm_lookup_next_at_start(const char *name);
  */
 void *rdm_lookup_for(const char *name, const void *code);
 
+/* Whether code is in this library. */
+bool rdm_lookup_is_ours(const void *code);
+
 /* The file that stands before us and has that name, "" for the program; NULL: none. */
 const char *rdm_lookup_before(const char *name);
 

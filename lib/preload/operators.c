@@ -13,14 +13,18 @@
 #include "preload/lookup.h"
 #include "preload/preload.h"
 
+/* What this thread has called last. It may jump to another operator, which is then called from here. */
+static __thread const void *called;
+
 static void *find(const char *name, const void *caller)
 {
 	void *symbol = rdm_lookup_next(name);
 
 	if (!symbol)
-		symbol = rdm_lookup_for(name, caller);
+		symbol = rdm_lookup_for(name, rdm_lookup_is_ours(caller) ? called : caller);
 	if (!symbol)
 		rdm_die("there is no memory, and no C++ library with a next %s to say so", name);
+	called = symbol;
 	return symbol;
 }
 

@@ -7,6 +7,12 @@
 
 #include <stdlib.h>
 
+/* Weak: a call to one of these goes to whoever's is first, and clang may not put this one in its place. */
+#pragma weak ibv_dontfork_range
+#pragma weak ibv_dofork_range
+#pragma weak ibv_reg_mr_iova2
+#pragma weak ibv_dereg_mr
+
 int ibv_dontfork_range(void *base, size_t size)
 {
 	(void)base;
