@@ -61,6 +61,11 @@ static bool is_for_lines(int fd, const struct stat *info)
 {
 	if (info->st_dev == first.device && info->st_ino == first.inode)
 		return true;
+#ifndef RDM_PRELOAD
+	/* Who links the library knows of it, and may catch its lines in a file without a name. */
+	if (!info->st_nlink)
+		return true;
+#endif
 	if (S_ISREG(info->st_mode))
 		return fcntl(fd, F_GETFL) & O_APPEND;
 	return S_ISCHR(info->st_mode) || S_ISFIFO(info->st_mode);

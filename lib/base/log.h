@@ -27,9 +27,9 @@ __attribute__((format(printf, 2, 3))) void rdm_log(enum rdm_log_level level, con
 
 /*
  * Whether lines may go to that descriptor: it is what stderr was when the process started, or a
- * terminal, a pipe, or a file that is appended to. Programs close it, and what they open next has
- * its number: no line gets into a file of the program's. In a sandbox, where nobody may ask, as
- * it was before.
+ * terminal, a pipe, or a file that is appended to; in the linked library also a file that has no
+ * name. Programs close it, and what they open next has its number: no line gets into a file of
+ * the program's. In a sandbox, where nobody may ask, as it was before.
  */
 bool rdm_log_is_stderr(int fd);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -343,6 +344,39 @@ static void registrars(void **state)
 		check(&of_pools[i], inside_a_registrar, "in a registrar");
 }
 
+/* What a line is where stderr has been replaced by a file, which others can open or not. */
+static int replaced(bool has_name, char *line, size_t room)
+{
+	char path[] = "/tmp/rdmalloc-names-XXXXXX";
+	int fd = mkstemp(path), kept = dup(STDERR_FILENO);
+	ssize_t got;
+
+	T_CHECK(fd >= 0 && kept >= 0);
+	if (!has_name)
+		T_CHECK(!unlink(path));
+	T_CHECK(dup2(fd, STDERR_FILENO) == STDERR_FILENO);
+	call_malloc(NULL);
+	T_CHECK(dup2(kept, STDERR_FILENO) == STDERR_FILENO);
+	got = pread(fd, line, room - 1, 0);
+	T_CHECK(got >= 0);
+	line[got] = '\0';
+	close(fd);
+	close(kept);
+	return has_name ? unlink(path) : 0;
+}
+
+static void stderr_is_a_file(void **state)
+{
+	char line[256];
+
+	(void)state;
+	assert_int_equal(replaced(false, line, sizeof(line)), 0);
+	T_CHECKF(!strncmp(line, "rdmalloc: rdm_malloc:", 21), "it says \"%s\"", line);
+	/* It may be the program's data. */
+	assert_int_equal(replaced(true, line, sizeof(line)), 0);
+	T_CHECKF(!*line, "a file that has a name got \"%s\"", line);
+}
+
 /* These refuse with errno alone, or never. */
 static const char *const silent[] = {
 	"rdm_key", "rdm_pool_of",      "rdm_regions_check", "rdm_regions_resolve",
@@ -392,6 +426,7 @@ int main(void)
 		cmocka_unit_test(no_pool),
 		cmocka_unit_test(bad_arguments),
 		cmocka_unit_test(registrars),
+		cmocka_unit_test(stderr_is_a_file),
 		cmocka_unit_test(none_is_left_out),
 	};
 
