@@ -423,10 +423,8 @@ static void none_is_left_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_pool),
-		cmocka_unit_test(bad_arguments),
-		cmocka_unit_test(registrars),
-		cmocka_unit_test(stderr_is_a_file),
+		cmocka_unit_test(no_pool),          cmocka_unit_test(bad_arguments),
+		cmocka_unit_test(registrars),       cmocka_unit_test(stderr_is_a_file),
 		cmocka_unit_test(none_is_left_out),
 	};
 
