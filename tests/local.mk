@@ -80,6 +80,7 @@ check_PROGRAMS = \
 	tests/preload/order \
 	tests/preload/origin \
 	tests/preload/registered \
+	tests/preload/on_stacks \
 	tests/preload/sandbox \
 	tests/preload/roads \
 	tests/preload/signal \
@@ -276,6 +277,7 @@ tests_preload_libhandler_la_LDFLAGS = -shared -avoid-version -rpath /nowhere
 tests_preload_order_SOURCES = tests/preload/order.c $(preload_support)
 tests_preload_order_LDADD = tests/preload/libhandler.la tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_registered_SOURCES = tests/preload/registered.c $(preload_support)
+tests_preload_on_stacks_SOURCES = tests/preload/on_stacks.c $(preload_support)
 tests_preload_registered_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 
 # Compiles its program itself, with each MPI's compiler.

@@ -272,6 +272,13 @@ void rdm_pins_note_stack(void *addr, size_t length)
 	rdm_lock_release(&lock);
 }
 
+void rdm_pins_name_own(const char *own, const char *end)
+{
+	rdm_lock_take(&lock);
+	rdm_stacks_set_own(own, end);
+	rdm_lock_release(&lock);
+}
+
 void rdm_pins_forget_stacks(void *block, size_t length)
 {
 	struct rdm_stack *forgotten;
@@ -282,11 +289,10 @@ void rdm_pins_forget_stacks(void *block, size_t length)
 	rdm_stacks_free(forgotten);
 }
 
-void rdm_pins_spare(const void *stack)
+void rdm_pins_spare(const char *from, const char *end)
 {
-	if (rdm_reserve_has(stack) &&
-	    rdm_pins_any((const char *)stack - RDM_SPARED_BYTES, 2 * RDM_SPARED_BYTES))
-		rdm_stacks_spare_at(stack);
+	if (rdm_reserve_has(end - 1) && rdm_pins_any(from, (size_t)(end - from)))
+		rdm_stacks_spare_range(from, end);
 }
 
 static bool locked_by_fork;
@@ -316,7 +322,8 @@ void rdm_pins_prefork(const void *stack, bool first)
 		rdm_stacks_spare_none();
 		everything = false;
 	}
-	rdm_pins_spare(stack);
+	if (rdm_reserve_has(stack))
+		rdm_pins_spare((const char *)stack - RDM_STACK_BELOW, rdm_stacks_above(stack));
 	is_first = first;
 }
 

@@ -70,11 +70,13 @@ bool rdm_pins_exist(void);
  * that its upper end cannot be a hole. Until the block is freed.
  */
 void rdm_pins_note_stack(void *addr, size_t length);
+/* By the thread on the stack that ends there: from `own` on there is nothing of the program. */
+void rdm_pins_name_own(const char *own, const char *end);
 /* Those in a block are none any more. */
 void rdm_pins_forget_stacks(void *block, size_t length);
 
-/* Before fork(): the child's C library will be near this address before our handlers are. */
-void rdm_pins_spare(const void *stack);
+/* Before fork(): the child's C library will be there before our handlers are. */
+void rdm_pins_spare(const char *from, const char *end);
 
 /*
  * fork.c's guest (fork.h), and of each heritable set: takes its pinned pages out of this fork, and

@@ -17,10 +17,13 @@
 
 #include "base/ablate.h"
 #include "base/log.h"
+#include "base/page.h"
 #include "fork/fork.h"
+#include "memory/meta.h"
 #include "memory/reserve.h"
 #include "plain/kernel_copies.h"
 #include "plain/pins.h"
+#include "plain/stacks.h"
 #include "preload/lookup.h"
 #include "preload/preload.h"
 
@@ -30,6 +33,7 @@ int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)
 static struct {
 	int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
 	pid_t (*fork)(void);
+	pid_t (*bare_fork)(void);
 	int (*clone)(int (*)(void *), void *, int, void *, ...);
 	long (*syscall)(long, ...);
 	int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -42,15 +46,74 @@ static void *find(const char *name)
 
 __attribute__((constructor(101))) static void find_all(void)
 {
-	void *symbol = find("_Fork");
+	void *symbol = find("fork");
 
 	memcpy(&next.fork, &symbol, sizeof(symbol));
+	symbol = find("_Fork");
+	memcpy(&next.bare_fork, &symbol, sizeof(symbol));
 	symbol = find("clone");
 	memcpy(&next.clone, &symbol, sizeof(symbol));
 	symbol = find("syscall");
 	memcpy(&next.syscall, &symbol, sizeof(symbol));
 	symbol = find("pthread_create");
 	memcpy(&next.create, &symbol, sizeof(symbol));
+}
+
+/*
+ * What of a stack is used between a system call that forks and our handlers cannot be kept from the
+ * child (stacks.h). So that nothing of the program's is on these pages, a call goes on below the
+ * next boundary of a page.
+ */
+static size_t to_boundary(const char *frame)
+{
+	return (size_t)(frame - rdm_page_start(frame));
+}
+
+/* A thread that begins on a stack of ours. */
+struct beginning {
+	void *(*start)(void *);
+	void *arg;
+	const char *end; /* of the stack */
+};
+
+__attribute__((noinline)) static void *begin_below(const struct beginning *beginning, size_t gap)
+{
+	volatile char *space = __builtin_alloca(gap + 1);
+	void *result;
+
+	*space = 0;
+	result = beginning->start(beginning->arg);
+	/* It stays until then. */
+	*space = 1;
+	return result;
+}
+
+static void *begin(void *arg)
+{
+	struct beginning beginning = *(struct beginning *)arg;
+	const char *frame = __builtin_frame_address(0);
+
+	rdm_meta_free(arg);
+	rdm_pins_name_own(rdm_page_start(frame), beginning.end);
+	return begin_below(&beginning, to_boundary(frame));
+}
+
+/* On a smaller stack a page is much. */
+#define SMALL_STACK ((size_t)64 << 10)
+
+static int create(pthread_t *thread, const pthread_attr_t *attr, const struct beginning *beginning,
+		  size_t length)
+{
+	struct beginning *kept = length < SMALL_STACK ? NULL : rdm_meta_alloc(sizeof(*kept));
+	int error;
+
+	if (!kept)
+		return next.create(thread, attr, beginning->start, beginning->arg);
+	*kept = *beginning;
+	error = next.create(thread, attr, begin, kept);
+	if (error)
+		rdm_meta_free(kept);
+	return error;
 }
 
 /* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
@@ -67,7 +130,8 @@ RDM_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, voi
 	if (!attr || pthread_attr_getstack(attr, &stack, &length) || !rdm_reserve_has(stack))
 		return next.create(thread, attr, start, arg);
 	rdm_pins_note_stack(stack, length);
-	error = next.create(thread, attr, start, arg);
+	error = create(thread, attr,
+		       &(struct beginning){ start, arg, (const char *)stack + length }, length);
 	if (error)
 		rdm_pins_forget_stacks(stack, length);
 	return error;
@@ -99,19 +163,65 @@ static void end(const struct rdm_fork *made, bool child)
 	errno = saved;
 }
 
-RDM_EXPORT pid_t _Fork(void)
-{
-	struct rdm_fork made;
-	pid_t pid;
+/* What makes a child that comes back from it. */
+typedef long making(void *arg);
 
+__attribute__((noinline)) static long make_below(making *make, void *arg, const char *frame)
+{
+	volatile char *space = __builtin_alloca(to_boundary(frame) + 1);
+	long result;
+
+	*space = 0;
+	rdm_stacks_set_caller(rdm_page_start(frame));
+	result = make(arg);
+	rdm_stacks_set_caller(NULL);
+	*space = 1;
+	return result;
+}
+
+/* Where it matters: something is registered around here. */
+static long make_by(making *make, void *arg, const char *frame)
+{
+	if (!rdm_reserve_has(frame) ||
+	    !rdm_pins_any(rdm_page_start(frame), RDM_STACK_ABOVE + rdm_page_size()))
+		return make(arg);
+	return make_below(make, arg, frame);
+}
+
+static long call_fork(void *unused)
+{
+	(void)unused;
+	return next.fork();
+}
+
+RDM_EXPORT pid_t fork(void)
+{
 	if (!next.fork) {
 		errno = ENOSYS;
 		return -1;
 	}
+	return (pid_t)make_by(call_fork, NULL, __builtin_frame_address(0));
+}
+
+static long call_bare_fork(void *unused)
+{
+	struct rdm_fork made;
+	pid_t pid;
+
+	(void)unused;
 	rdm_fork_begin(&made, __builtin_frame_address(0));
-	pid = next.fork();
+	pid = next.bare_fork();
 	end(&made, pid == 0);
 	return pid;
+}
+
+RDM_EXPORT pid_t _Fork(void)
+{
+	if (!next.bare_fork) {
+		errno = ENOSYS;
+		return -1;
+	}
+	return (pid_t)make_by(call_bare_fork, NULL, __builtin_frame_address(0));
 }
 
 struct start {
@@ -120,17 +230,27 @@ struct start {
 	struct rdm_fork made;
 };
 
+/* On the child's stack, as this is: the caller's may be a hole. */
+static struct start *place_start(const struct start *start, char *stack)
+{
+	struct start *placed = (struct start *)(stack - sizeof(*start) - (uintptr_t)stack % 64);
+
+	*placed = *start;
+	return placed;
+}
+
 static int start_child(void *arg)
 {
 	struct start start = *(struct start *)arg;
 
 	end(&start.made, true);
+	rdm_stacks_set_caller(NULL);
 	return start.call(start.arg);
 }
 
 RDM_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 {
-	struct start start = { .call = fn, .arg = arg };
+	struct start start = { .call = fn, .arg = arg }, *placed;
 	void *tls, *parent_tid, *child_tid;
 	va_list rest;
 	int pid;
@@ -144,11 +264,14 @@ RDM_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 		errno = ENOSYS;
 		return -1;
 	}
-	if (flags & CLONE_VM || rdm_kernel_copies_asks())
+	if (flags & CLONE_VM || !stack || rdm_kernel_copies_asks())
 		return next.clone(fn, stack, flags, arg, parent_tid, tls, child_tid);
-	rdm_fork_begin(&start.made, stack);
-	pid = next.clone(start_child, stack, flags, &start, parent_tid, tls, child_tid);
+	rdm_stacks_set_caller(stack);
+	rdm_fork_begin(&start.made, (char *)stack - 1);
+	placed = place_start(&start, stack);
+	pid = next.clone(start_child, placed, flags, placed, parent_tid, tls, child_tid);
 	end(&start.made, false);
+	rdm_stacks_set_caller(NULL);
 	return pid;
 }
 
@@ -222,6 +345,23 @@ static bool is_for_us(long number)
 	return number == SYS_clone || number == SYS_clone3;
 }
 
+struct system_call {
+	long number;
+	const long *arg;
+};
+
+static long fork_by_kernel(void *arg)
+{
+	const struct system_call *call = arg;
+	struct rdm_fork made;
+	long result;
+
+	rdm_fork_begin(&made, __builtin_frame_address(0));
+	result = enter_kernel(call->number, call->arg);
+	end(&made, result == 0);
+	return result;
+}
+
 /* As enter_kernel() does, an error is a number below 0. */
 static long pass_on(long number, const long arg[6])
 {
@@ -233,7 +373,7 @@ static long pass_on(long number, const long arg[6])
 /* The C library's header has reserved names. NOLINTNEXTLINE(readability-inconsistent-*) */
 RDM_EXPORT long syscall(long number, ...)
 {
-	struct rdm_fork made;
+	struct system_call call = { .number = number };
 	bool door;
 	long arg[6], result;
 	va_list rest;
@@ -246,9 +386,8 @@ RDM_EXPORT long syscall(long number, ...)
 	if (door)
 		rdm_preload_before_door();
 	if (is_for_us(number) && forks(number, arg)) {
-		rdm_fork_begin(&made, __builtin_frame_address(0));
-		result = enter_kernel(number, arg);
-		end(&made, result == 0);
+		call.arg = arg;
+		result = make_by(fork_by_kernel, &call, __builtin_frame_address(0));
 	} else {
 		/* A child that begins on another stack comes back there from the C library's function, and not here. */
 		result = next.syscall ? pass_on(number, arg) : enter_kernel(number, arg);

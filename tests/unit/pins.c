@@ -471,11 +471,16 @@ static void slabs_stay(void **state)
 }
 
 /* Which pages should be out while fork() runs. */
-static void prefork(void)
+static void prefork_at(const char *stack)
 {
 	T_CHECK(rdm_pins_try_for_fork());
-	rdm_pins_prefork(NULL, true);
+	rdm_pins_prefork(stack, true);
 	rdm_pins_prefork_set(&pool->slabs);
+}
+
+static void prefork(void)
+{
+	prefork_at(NULL);
 }
 
 static void postfork(void)
@@ -668,7 +673,7 @@ static void marked_again(void **state)
 
 static void stacks(void **state)
 {
-	const size_t near = (64 << 10) / page_bytes, top = 3 * near;
+	const size_t near = RDM_STACK_ENDS_MAX / page_bytes, top = 3 * near;
 	char *block = slab[1]->base, *stack = block + 4096;
 	size_t first = (size_t)(block - base) / page_bytes;
 	size_t length = top * page_bytes - 4096;
@@ -680,20 +685,22 @@ static void stacks(void **state)
 	assert_true(rdm_stacks_any());
 	add(block, T_SLAB);
 	prefork();
-	/* So far above and below the stack's last byte pages are inherited by this one fork. */
-	for (size_t p = 0; p < slab[1]->pages; p++) {
-		const char *page = block + p * page_bytes;
-		const char *last = block + top * page_bytes - 1;
-		bool spared = page >= last - (64 << 10) && page < last + (64 << 10);
-
-		assert_int_equal(out[first + p], !spared);
-	}
+	/* Where nobody knows what is the C library's, so much of the end is inherited by this one fork. */
+	for (size_t p = 0; p < slab[1]->pages; p++)
+		assert_int_equal(out[first + p], p < top - near || p >= top);
+	postfork();
+	/* The thread says what: no page more is. What is said of another end is not of this. */
+	rdm_pins_name_own(block + (top - 2) * page_bytes, block + top * page_bytes);
+	rdm_pins_name_own(block + (top - 1) * page_bytes, block + top * page_bytes - 1);
+	prefork();
+	for (size_t p = 0; p < slab[1]->pages; p++)
+		assert_int_equal(out[first + p], p < top - 2 || p >= top);
 	postfork();
 	/* Only those whose ends are in a block that is freed. */
 	rdm_pins_forget_stacks(block + top * page_bytes, T_SLAB / 2);
 	rdm_pins_forget_stacks(block, top * page_bytes - 1);
 	prefork();
-	assert_false(out[first + top]);
+	assert_false(out[first + top - 1]);
 	postfork();
 	rdm_pins_forget_stacks(block, top * page_bytes);
 	assert_true(rdm_stacks_any());
@@ -702,6 +709,27 @@ static void stacks(void **state)
 	postfork();
 	rdm_pins_forget_stacks(block + T_SLAB, T_SLAB / 2);
 	assert_false(rdm_stacks_any());
+	drop(block, T_SLAB);
+}
+
+/* Of the forking thread's stack what is below, up to where its caller's frames begin. */
+static void forking_stack(void **state)
+{
+	const size_t at = (64 << 10) / page_bytes, below = RDM_STACK_BELOW / page_bytes;
+	char *block = slab[1]->base, *pointer = block + at * page_bytes + page_bytes / 2;
+	size_t first = (size_t)(block - base) / page_bytes, end;
+
+	(void)state;
+	add(block, T_SLAB);
+	for (unsigned known = 0; known < 2; known++) {
+		rdm_stacks_set_caller(known ? block + (at + 1) * page_bytes : NULL);
+		end = known ? at + 1 : at + 1 + RDM_STACK_ABOVE / page_bytes;
+		prefork_at(pointer);
+		for (size_t p = 0; p < slab[1]->pages; p++)
+			assert_int_equal(out[first + p], p < at - below || p >= end);
+		postfork();
+	}
+	rdm_stacks_set_caller(NULL);
 	drop(block, T_SLAB);
 }
 
@@ -845,6 +873,7 @@ int main(void)
 		CASE(not_counted_by_the_kernel),
 		CASE(marked_again),
 		CASE(stacks),
+		CASE(forking_stack),
 		CASE(children),
 		CASE(at_random),
 	};
