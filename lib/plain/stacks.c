@@ -24,6 +24,7 @@ static struct range {
 } spared[SPARED_MAX];
 static unsigned spares;
 
+/* Of the thread: where its caller's frames begin. */
 static __thread const char *frames;
 
 struct rdm_stack *rdm_stacks_make(char *end)
@@ -93,9 +94,9 @@ void rdm_stacks_for_each(void (*call)(const char *from, const char *end))
 		call(stack->own, stack->end);
 }
 
-void rdm_stacks_set_caller(const char *from)
+void rdm_stacks_set_caller(const char *caller)
 {
-	frames = from;
+	frames = caller;
 }
 
 const char *rdm_stacks_above(const char *stack)

@@ -39,7 +39,7 @@ void rdm_stacks_for_each(void (*call)(const char *from, const char *end));
  * Of the calling thread, with no lock: what is from there on of its stack is nobody's who forks, so
  * that above a stack pointer less is spared. NULL: it is not known.
  */
-void rdm_stacks_set_caller(const char *frames);
+void rdm_stacks_set_caller(const char *caller);
 const char *rdm_stacks_above(const char *stack);
 
 /* Before a fork, by it alone: the pages of a range are spared; none is. */
