@@ -74,6 +74,7 @@ check_PROGRAMS = \
 	tests/preload/depth \
 	tests/preload/forks \
 	tests/preload/hygiene \
+	tests/preload/libcs \
 	tests/preload/limits \
 	tests/preload/names \
 	tests/preload/mpi_names \
@@ -255,6 +256,7 @@ tests_preload_hygiene_SOURCES = tests/preload/hygiene.c $(preload_support)
 tests_preload_hygiene_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_forks_SOURCES = tests/preload/forks.c $(preload_support)
 tests_preload_forks_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
+tests_preload_libcs_SOURCES = tests/preload/libcs.c $(preload_support)
 tests_preload_limits_SOURCES = tests/preload/limits.c $(preload_support)
 tests_preload_limits_LDADD = tests/libsupport.la $(RDM_PUBLIC_LIBS)
 tests_preload_roads_SOURCES = tests/preload/roads.c $(preload_support)

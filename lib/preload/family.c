@@ -253,21 +253,33 @@ void *rdm_preload_alloc(size_t alignment, size_t size)
 	return block;
 }
 
-__attribute__((noinline)) static void *malloc_large(const struct rdm_next *next, size_t size)
+/*
+ * What the C library has for itself its child looks at before our handlers run: streams, the list of
+ * handlers, parts of threads. So it must not share a page with what others register.
+ */
+static bool is_libcs_part(size_t size, const void *caller)
 {
-	void *block = rdm_preload_alloc(1, size);
+	return size < page_bytes && rdm_lookup_is_libcs(caller);
+}
+
+__attribute__((noinline)) static void *malloc_large(const struct rdm_next *next, size_t size,
+						    const void *caller)
+{
+	void *block = is_libcs_part(size, caller) ? NULL : rdm_preload_alloc(1, size);
 
 	return block ? block : next->malloc(size);
 }
 
 void *rdm_family_malloc(const struct rdm_next *next, size_t size)
 {
-	return UNLIKELY(is_large(size)) ? malloc_large(next, size) : next->malloc(size);
+	return UNLIKELY(is_large(size)) ? malloc_large(next, size, NULL) : next->malloc(size);
 }
 
 RDM_EXPORT void *malloc(size_t size)
 {
-	return UNLIKELY(is_large(size)) ? malloc_large(&rdm_next, size) : rdm_next.malloc(size);
+	return UNLIKELY(is_large(size)) ?
+		       malloc_large(&rdm_next, size, __builtin_return_address(0)) :
+		       rdm_next.malloc(size);
 }
 
 /* False: it waits, and one that has waited may be freed in its place. */
@@ -332,6 +344,11 @@ void *rdm_family_calloc(const struct rdm_next *next, size_t nmemb, size_t size)
 
 RDM_EXPORT void *calloc(size_t nmemb, size_t size)
 {
+	size_t bytes;
+
+	if (!__builtin_mul_overflow(nmemb, size, &bytes) && is_large(bytes) &&
+	    is_libcs_part(bytes, __builtin_return_address(0)))
+		return rdm_next.calloc(nmemb, size);
 	return rdm_family_calloc(&rdm_next, nmemb, size);
 }
 
@@ -418,6 +435,9 @@ void *rdm_family_realloc(const struct rdm_next *next, void *ptr, size_t size)
 
 RDM_EXPORT void *realloc(void *ptr, size_t size)
 {
+	if (UNLIKELY(is_large(size)) && !is_ours(ptr) &&
+	    is_libcs_part(size, __builtin_return_address(0)))
+		return rdm_next.realloc(ptr, size);
 	return rdm_family_realloc(&rdm_next, ptr, size);
 }
 

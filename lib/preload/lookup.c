@@ -134,16 +134,6 @@ static const struct link_map *ourselves(void)
 	return map;
 }
 
-/* Before all other constructors, and so before anything can be opened. */
-__attribute__((constructor(101))) static void note_last(void)
-{
-	const struct link_map *map = ourselves();
-
-	while (map && map->l_next)
-		map = map->l_next;
-	last_at_start = map;
-}
-
 void *rdm_lookup_next_at_start(const char *name)
 {
 	const struct link_map *map = ourselves();
@@ -182,6 +172,53 @@ void *rdm_lookup_for(const char *name, const void *code)
 bool rdm_lookup_is_ours(const void *code)
 {
 	return (uintptr_t)code >= (uintptr_t)__ehdr_start && (uintptr_t)code < (uintptr_t)_end;
+}
+
+/* Code of the C library and the loader. */
+static struct code {
+	uintptr_t from, length;
+} libcs[2];
+
+/* Where an object's own tables say that its code is. */
+static struct code code_of(uintptr_t base)
+{
+	const ElfW(Ehdr) *header = (const void *)base;
+	const ElfW(Phdr) *part = (const void *)(base + header->e_phoff);
+
+	for (unsigned i = 0; i < header->e_phnum; i++)
+		if (part[i].p_type == PT_LOAD && part[i].p_flags & PF_X)
+			return (struct code){ base + part[i].p_vaddr, part[i].p_memsz };
+	return (struct code){ 0 };
+}
+
+static void note_libcs(void)
+{
+	const struct link_map *map = ourselves();
+	uint32_t hash = hash_of("gnu_get_libc_version");
+
+	while (map && !find_in(map, "gnu_get_libc_version", hash))
+		map = map->l_next;
+	if (map)
+		libcs[0] = code_of(map->l_addr);
+	libcs[1] = code_of(_r_debug.r_ldbase);
+}
+
+/* Before all other constructors, and so before anything can be opened. */
+__attribute__((constructor(101))) static void note_last(void)
+{
+	const struct link_map *map = ourselves();
+
+	while (map && map->l_next)
+		map = map->l_next;
+	last_at_start = map;
+	note_libcs();
+}
+
+bool rdm_lookup_is_libcs(const void *code)
+{
+	uintptr_t at = (uintptr_t)code;
+
+	return at - libcs[0].from < libcs[0].length || at - libcs[1].from < libcs[1].length;
 }
 
 const char *rdm_lookup_before(const char *name)

@@ -29,6 +29,9 @@ void *rdm_lookup_for(const char *name, const void *code);
 /* Whether code is in this library. */
 bool rdm_lookup_is_ours(const void *code);
 
+/* Whether code is the C library's or the loader's; until constructors begin none is. */
+bool rdm_lookup_is_libcs(const void *code);
+
 /* The file that stands before us and has that name, "" for the program; NULL: none. */
 const char *rdm_lookup_before(const char *name);
 
