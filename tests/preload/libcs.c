@@ -2,8 +2,8 @@
 /*
  * With a threshold of 0 the pages around each small block are registered, and the child's C library
  * looks at what it has for itself before any handler of ours runs: streams of each kind, a long
- * list of fork handlers, the thread's parts of libraries, what it knows of users. None of it is a
- * hole, in a process of more threads than one.
+ * list of fork handlers, what it knows of users. None of it is a hole, in a process of more threads
+ * than one.
  */
 #include "start.h"
 
@@ -82,7 +82,7 @@ static int child(void *arg)
 	for (unsigned i = 0; i < made; i++)
 		for (size_t j = 0; j < blocks[i].size; j++)
 			T_CHECK(blocks[i].at[j] == (unsigned char)i);
-	T_CHECK(getpwuid(0) || true);
+	(void)getpwuid(0);
 	return saved_by_handlers ? T_PASS : T_FAIL;
 }
 
@@ -95,7 +95,8 @@ int main(int argc, char **argv)
 	t_preload(argv, false, "threshold:0");
 	t_event_init(&end);
 	surround();
-	T_CHECK(getpwuid(0) || true);
+	/* Whether there is such a user does not matter. */
+	(void)getpwuid(0);
 	surround();
 	T_CHECK(!pthread_create(&thread, NULL, wait_for_the_end, &end));
 	for (unsigned i = 0; i < STREAMS; i++) {
