@@ -161,8 +161,8 @@ __attribute__((always_inline)) static inline void *allocate_quickly(struct rdm_p
 	size_t class = rdm_class_of_bytes(size);
 	void *block;
 
-	if (__builtin_expect(class <= rdm_quick_classes(), 1)) {
-		block = rdm_cache_pop(&pool->heap, class);
+	if (__builtin_expect(pool && class <= rdm_quick_classes(), 1)) {
+		block = rdm_cache_pop(&pool->heap, rdm_heap_place(&pool->heap), class);
 		if (__builtin_expect(block != NULL, 1))
 			return begin(block, class);
 	}
@@ -184,7 +184,9 @@ void *rdm_calloc(rdm_pool *pool, size_t count, size_t size)
 	if (__builtin_mul_overflow(count, size, &request.size))
 		request.size = SIZE_MAX;
 	class = rdm_class_of_bytes(request.size);
-	block = class <= rdm_quick_classes() ? rdm_cache_pop(&pool->heap, class) : NULL;
+	block = pool && class <= rdm_quick_classes() ?
+			rdm_cache_pop(&pool->heap, rdm_heap_place(&pool->heap), class) :
+			NULL;
 	if (!block)
 		return allocate_request(pool, &request);
 	begin(block, class);
@@ -253,7 +255,7 @@ static inline void end(struct rdm_heap *heap, void *ptr, size_t class)
 {
 	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_assert(rdm_slab_of(ptr)->heap == heap);
-	if (__builtin_expect(!rdm_cache_push(heap, class, ptr), 0))
+	if (__builtin_expect(!rdm_cache_push(heap, rdm_heap_place(heap), class, ptr), 0))
 		free_to_heap(heap, ptr, class);
 }
 

@@ -126,7 +126,7 @@ static inline struct rdm_magazine *rdm_cache_unload(struct rdm_cache *cache, uns
 	return magazine;
 }
 
-/* What may be served without a call: no class and no byte where the hot cache is found by one. */
+/* What may be served without a call: no class and no byte where the hot ones are found by one. */
 struct rdm_quick {
 	size_t classes;
 	size_t units; /* of the reserve, as far as slabs have been; grows */
@@ -147,10 +147,10 @@ static inline size_t rdm_quick_units(void)
 /* Under the quiesce lock, when the reserve is open, and whenever it has become longer. */
 void rdm_cache_quicken(void);
 
-/* A free block of a quick class from the hot cache; NULL: ask rdm_trade_alloc(). */
-static inline void *rdm_cache_pop(const struct rdm_heap *heap, size_t class)
+/* A free block of a quick class from the heap's place's cache; NULL: ask rdm_trade_alloc(). */
+static inline void *rdm_cache_pop(const struct rdm_heap *heap, size_t place, size_t class)
 {
-	struct rdm_cache *cache = rdm_tls_hot();
+	struct rdm_cache *cache = rdm_tls_hot(place);
 
 	if (__builtin_expect(rdm_cache_enter(cache, heap), 1)) {
 		struct rdm_stack *stack = &cache->stacks[class];
@@ -171,10 +171,11 @@ static inline void *rdm_cache_pop(const struct rdm_heap *heap, size_t class)
 	return NULL;
 }
 
-/* Whether the hot cache took a free block; else it is for rdm_trade_free(). */
-static inline bool rdm_cache_push(const struct rdm_heap *heap, size_t class, void *block)
+/* Whether the cache at the heap's place took a free block; else it is for rdm_trade_free(). */
+static inline bool rdm_cache_push(const struct rdm_heap *heap, size_t place, size_t class,
+				  void *block)
 {
-	struct rdm_cache *cache = rdm_tls_hot();
+	struct rdm_cache *cache = rdm_tls_hot(place);
 
 	if (__builtin_expect(rdm_cache_enter(cache, heap), 1)) {
 		struct rdm_stack *stack = &cache->stacks[class];

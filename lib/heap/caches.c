@@ -103,6 +103,27 @@ bool rdm_caches_may_be_late(void)
 	return !self && rdm_tls.frees++ < LATE_FREES;
 }
 
+/*
+ * A CPU takes addresses that are a multiple of 4 KiB apart for one (state.c), and keeps a few lines
+ * only that are: a thread's caches begin at different places in their pages.
+ */
+#define PAGE ((size_t)4096)
+#define COLOURS 16
+
+static struct rdm_cache *make_cache(unsigned slot)
+{
+	size_t colour = slot % COLOURS * (PAGE / COLOURS);
+	char *page = rdm_meta_alloc_aligned(colour + sizeof(struct rdm_cache), PAGE);
+
+	return page ? (struct rdm_cache *)(void *)(page + colour) : NULL;
+}
+
+static void free_cache(struct rdm_cache *cache)
+{
+	rdm_assert(cache);
+	rdm_meta_free((void *)((uintptr_t)cache & ~(PAGE - 1)));
+}
+
 struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 {
 	struct rdm_thread *thread = self ? self : join_registry();
@@ -113,8 +134,7 @@ struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 		return NULL;
 	cache = thread->caches[heap->slot];
 	if (!cache) {
-		/* A CPU takes addresses that are a multiple of 4 KiB apart for one: see state.c. */
-		cache = rdm_meta_alloc_aligned(sizeof(*cache), 4096);
+		cache = make_cache(heap->slot);
 		if (!cache)
 			return NULL;
 		cache->owner = thread;
@@ -122,7 +142,7 @@ struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 	}
 	if (!atomic_load_explicit(&cache->heap, memory_order_acquire))
 		settle(cache, heap);
-	rdm_tls.hot = cache;
+	rdm_tls.hot[rdm_heap_place(heap)] = cache;
 	return cache;
 }
 
@@ -159,7 +179,7 @@ void rdm_caches_end_thread(struct rdm_thread *thread)
 		if (!cache)
 			continue;
 		empty(cache, true);
-		rdm_meta_free(cache);
+		free_cache(cache);
 	}
 	rdm_meta_free(thread->caches);
 	rdm_meta_free(thread);
@@ -168,7 +188,7 @@ void rdm_caches_end_thread(struct rdm_thread *thread)
 /* Runs before jemalloc's own destructor, because its key is older. */
 static void leave_registry(void *arg)
 {
-	rdm_tls.hot = &rdm_tls_no_cache;
+	rdm_tls_cool();
 	self = &outsider;
 	/* Somebody may hold a lock of the C library's while he waits for this thread's end. */
 	if (!rdm_gate_try()) {
@@ -360,7 +380,7 @@ static void bury(struct rdm_heap *heap, const struct rdm_thread *except, bool in
 	rdm_lock_release(&registry);
 	while ((cache = LIST_FIRST(&buried))) {
 		LIST_REMOVE(cache, link);
-		rdm_meta_free(cache);
+		free_cache(cache);
 	}
 }
 

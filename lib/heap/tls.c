@@ -5,7 +5,13 @@
 
 struct rdm_cache rdm_tls_no_cache = { .heap = RDM_NO_HEAP };
 
-__thread struct rdm_tls rdm_tls = { .hot = &rdm_tls_no_cache };
+__thread struct rdm_tls rdm_tls = { .hot = { [0 ... RDM_TLS_PLACES - 1] = &rdm_tls_no_cache } };
+
+void rdm_tls_cool(void)
+{
+	for (size_t i = 0; i < RDM_TLS_PLACES; i++)
+		rdm_tls.hot[i] = &rdm_tls_no_cache;
+}
 
 #ifdef RDM_STATIC_TLS
 

@@ -11,13 +11,25 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct rdm_cache;
 struct rdm_thread;
 
+/*
+ * Heaps share a place when there are more of them. A preload serves one, and takes no more of
+ * its threads' stacks, where glibc puts this, than it must.
+ */
+#ifdef RDM_PRELOAD
+#define RDM_TLS_PLACES 1
+#else
+#define RDM_TLS_PLACES 256
+#endif
+
 struct rdm_tls {
-	struct rdm_cache *hot; /* of the heap that the thread used last; never NULL */
+	struct rdm_cache
+		*hot[RDM_TLS_PLACES]; /* of the heaps that the thread used last; never NULL */
 	struct rdm_thread *self;
 	unsigned frees; /* of a thread that has nothing else to do with us */
 };
@@ -33,29 +45,33 @@ extern struct rdm_cache rdm_tls_no_cache __attribute__((visibility("hidden")));
 extern intptr_t rdm_tls_distance __attribute__((visibility("hidden")));
 
 /*
- * The pointer at its start in the calling thread, which is never NULL. Only if it
+ * One of the pointers at its start in the calling thread, none of which is NULL. Only if it
  * is static. Sanitizers would take the distance for an address.
  */
-__attribute__((no_sanitize("address", "thread"))) static inline void *rdm_tls_first(void)
+__attribute__((no_sanitize("address", "thread"))) static inline void *rdm_tls_pointer(size_t place)
 {
-	void *first = *(void *const __seg_fs *)rdm_tls_distance;
+	void *pointer = ((void *const __seg_fs *)rdm_tls_distance)[place];
 
-	if (!first)
+	if (!pointer)
 		__builtin_unreachable();
-	return first;
+	return pointer;
 }
 #endif
 
 /* Whether it can be had without a call. */
 bool rdm_tls_open(void);
 
-static inline struct rdm_cache *rdm_tls_hot(void)
+/* The cache that is hot at a place. */
+static inline struct rdm_cache *rdm_tls_hot(size_t place)
 {
 #ifdef RDM_STATIC_TLS
-	return rdm_tls_first();
+	return rdm_tls_pointer(place);
 #else
-	return rdm_tls.hot;
+	return rdm_tls.hot[place];
 #endif
 }
+
+/* From now on none is: the calling thread has no caches any more. */
+void rdm_tls_cool(void);
 
 #endif

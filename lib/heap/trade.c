@@ -128,7 +128,8 @@ static void spill(struct rdm_stack *stack, struct chores *chores)
 
 static struct rdm_cache *cache_of(struct rdm_heap *heap)
 {
-	struct rdm_cache *hot = rdm_quick_classes() ? rdm_tls_hot() : rdm_tls.hot;
+	size_t place = rdm_heap_place(heap);
+	struct rdm_cache *hot = rdm_quick_classes() ? rdm_tls_hot(place) : rdm_tls.hot[place];
 
 	/* Not its home: that is the registry's, and its heap may be on its way out. */
 	if (atomic_load_explicit(&hot->heap, memory_order_acquire) == heap)

@@ -106,13 +106,14 @@ static void give(size_t number, unsigned class)
 	class_of[number] = class;
 	where[number] = TEST;
 	move(memory + number, class, TEST, HEAP);
-	if (rdm_class_size(class) > heap.kept_max || !rdm_cache_push(&heap, class, memory + number))
+	if (rdm_class_size(class) > heap.kept_max ||
+	    !rdm_cache_push(&heap, SLOT, class, memory + number))
 		rdm_trade_free(&heap, class, memory + number);
 }
 
 static void *get(unsigned class)
 {
-	void *block = rdm_cache_pop(&heap, class);
+	void *block = rdm_cache_pop(&heap, SLOT, class);
 
 	if (!block)
 		block = rdm_trade_alloc(&heap, class);
@@ -282,14 +283,49 @@ static void enter_and_leave(void **state)
 	rdm_cache_leave(&rdm_tls_no_cache);
 }
 
+static bool is_cool(void)
+{
+	for (size_t i = 0; i < RDM_TLS_PLACES; i++)
+		if (rdm_tls.hot[i] != &rdm_tls_no_cache || rdm_tls_hot(i) != rdm_tls.hot[i])
+			return false;
+	return true;
+}
+
+/* They are found in turn without a call, but for two that share a place. */
+static void a_place_for_many(void **state)
+{
+	enum { HEAPS = 16 };
+	static struct rdm_heap more[HEAPS], rival;
+	struct rdm_cache *mine = cache(), *theirs;
+
+	(void)state;
+	for (unsigned i = 0; i < HEAPS; i++) {
+		begin_heap(&more[i], SLOT + 1 + i);
+		caches_of(&more[i]);
+	}
+	for (unsigned i = 0; i < HEAPS; i++)
+		assert_ptr_equal(rdm_tls_hot(rdm_heap_place(&more[i]))->heap, &more[i]);
+	assert_ptr_equal(rdm_tls_hot(SLOT), mine);
+	begin_heap(&rival, SLOT + RDM_TLS_PLACES);
+	assert_int_equal(rdm_heap_place(&rival), SLOT);
+	theirs = caches_of(&rival);
+	assert_ptr_equal(rdm_tls_hot(SLOT), theirs);
+	assert_null(rdm_cache_pop(&heap, SLOT, 1));
+	assert_false(rdm_cache_push(&heap, SLOT, 1, memory));
+	assert_ptr_equal(cache(), mine);
+	for (unsigned i = 0; i < HEAPS; i++)
+		HOLD(rdm_caches_close(&more[i]));
+	HOLD(rdm_caches_close(&rival));
+}
+
 static void *look_around(void *arg)
 {
 	struct rdm_cache *mine, *theirs = arg;
 
-	T_CHECK(rdm_tls.hot == &rdm_tls_no_cache && rdm_tls_hot() == rdm_tls.hot);
-	T_CHECK(!rdm_cache_pop(&heap, 1) && !rdm_cache_push(&heap, 1, memory));
+	T_CHECK(is_cool());
+	T_CHECK(!rdm_cache_pop(&heap, SLOT, 1) && !rdm_cache_push(&heap, SLOT, 1, memory));
 	mine = caches_of(&heap);
-	T_CHECK(mine && mine != theirs && rdm_tls_hot() == mine && mine->home == &heap);
+	T_CHECK(mine && mine != theirs && rdm_tls_hot(SLOT) == mine && mine->home == &heap);
 	T_CHECK(mine->owner != theirs->owner);
 	return NULL;
 }
@@ -302,20 +338,18 @@ static void which_thread_has_which(void **state)
 	pthread_t thread;
 
 	(void)state;
-	assert_ptr_equal(rdm_tls_hot(), mine);
+	assert_ptr_equal(rdm_tls_hot(SLOT), mine);
 	assert_ptr_equal(LIST_FIRST(&heap.caches), mine);
 	for (unsigned i = 0; i < HEAPS; i++) {
 		begin_heap(&more[i], SLOT + 2 + i);
 		one[i] = caches_of(&more[i]);
-		assert_ptr_equal(rdm_tls_hot(), one[i]);
+		assert_ptr_equal(rdm_tls_hot(rdm_heap_place(&more[i])), one[i]);
 		assert_ptr_equal(one[i]->heap, &more[i]);
-		assert_null(rdm_cache_pop(&heap, 1));
-		assert_false(rdm_cache_push(&heap, 1, memory));
 		for (unsigned j = 0; j < i; j++)
 			assert_ptr_not_equal(one[i], one[j]);
 	}
 	assert_ptr_equal(cache(), mine);
-	assert_ptr_equal(rdm_tls_hot(), mine);
+	assert_ptr_equal(rdm_tls_hot(SLOT), mine);
 	for (unsigned i = 0; i < HEAPS; i++)
 		assert_ptr_equal(caches_of(&more[i]), one[i]);
 	T_CHECK(!pthread_create(&thread, NULL, look_around, mine));
@@ -722,9 +756,9 @@ static int adopt(void *arg)
 	(void)arg;
 	rdm_caches_postfork_child(&heap);
 	heap.inherited = true;
-	T_CHECK(!rdm_cache_pop(&heap, 2));
+	T_CHECK(!rdm_cache_pop(&heap, SLOT, 2));
 	T_CHECK(HELD(rdm_caches_bytes(&heap)) == rdm_class_size(2));
-	T_CHECK(!rdm_cache_pop(&heap, 2));
+	T_CHECK(!rdm_cache_pop(&heap, SLOT, 2));
 	HOLD(rdm_caches_adopt(&heap));
 	heap.inherited = false;
 	expect_buried();
@@ -814,7 +848,7 @@ static int open_caches(void **state)
 	T_CHECK(!rdm_quiesce_leave(0));
 	T_CHECK(rdm_quick.classes == RDM_CLASS_MAX &&
 		rdm_quick.units == rdm_reserve_size() >> RDM_UNIT_SHIFT);
-	T_CHECK(rdm_tls_hot() == &rdm_tls_no_cache && rdm_tls.hot == &rdm_tls_no_cache);
+	T_CHECK(is_cool());
 	return 0;
 }
 
@@ -826,6 +860,7 @@ int main(void)
 		CASE(stacks),
 		CASE(unload_and_flush),
 		CASE(enter_and_leave),
+		CASE(a_place_for_many),
 		CASE(which_thread_has_which),
 		CASE(spills),
 		CASE(whole_magazines),
