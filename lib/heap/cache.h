@@ -4,7 +4,8 @@
 
 /*
  * What a thread keeps of a heap's free blocks: a cache with a stack for each
- * class, bounded by what all of them may hold together (RDMALLOC_CONF=magazine).
+ * class. What all stacks of a thread may hold together, of all heaps, is bounded
+ * (RDMALLOC_CONF=magazine).
  * Blocks in here are free: their state is 0.
  *
  * Only its thread uses a cache, without a lock, between enter and leave, where
@@ -41,9 +42,9 @@ struct rdm_cache {
 		struct {
 			_Atomic bool busy;
 			_Atomic(struct rdm_heap *) heap; /* home, while its thread may use it */
-			size_t bytes;                    /* that the stacks may hold */
-			unsigned hand;   /* the class that was asked to give way last */
-			unsigned chores; /* how often its thread did some for the depot */
+			_Atomic size_t *held; /* bytes that all stacks of its thread may hold */
+			unsigned hand;        /* the class that was asked to give way last */
+			unsigned chores;      /* how often its thread did some for the depot */
 		};
 		/* By class; there is no class 0. */
 		struct rdm_stack stacks[RDM_CLASS_MAX + 1];
@@ -111,6 +112,15 @@ static inline size_t rdm_stack_allowance(const struct rdm_stack *stack)
 	return (size_t)(stack->ceiling - stack->floor);
 }
 
+/*
+ * A stack may have so many bytes more (or, modulo 2^64, less). Mostly its thread says so, and
+ * sometimes one that has made the cache nobody's.
+ */
+static inline void rdm_cache_count(struct rdm_cache *cache, size_t bytes)
+{
+	atomic_fetch_add_explicit(cache->held, bytes, memory_order_relaxed);
+}
+
 /* The magazine of a stack that has one. The stack has none, then. */
 static inline struct rdm_magazine *rdm_cache_unload(struct rdm_cache *cache, unsigned class)
 {
@@ -120,7 +130,7 @@ static inline struct rdm_magazine *rdm_cache_unload(struct rdm_cache *cache, uns
 
 	magazine = (void *)((char *)stack->floor - offsetof(struct rdm_magazine, blocks));
 	magazine->count = (size_t)(top - stack->floor);
-	cache->bytes -= rdm_stack_allowance(stack) * rdm_class_size(class);
+	rdm_cache_count(cache, -(rdm_stack_allowance(stack) * rdm_class_size(class)));
 	stack->floor = stack->ceiling = NULL;
 	atomic_store_explicit(&stack->top, NULL, memory_order_relaxed);
 	return magazine;
@@ -192,7 +202,7 @@ static inline bool rdm_cache_push(const struct rdm_heap *heap, size_t place, siz
 	return false;
 }
 
-/* Bytes that a cache may hold; 0: there are no caches and no depots in use. */
+/* Bytes that a thread's caches may hold, of all heaps together; 0: there are no caches and no depots in use. */
 extern size_t rdm_cache_budget __attribute__((visibility("hidden")));
 
 /* When the cache is nobody's, or its own thread asks: what it holds, and all of it to the depot. */

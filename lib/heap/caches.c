@@ -36,6 +36,8 @@
 struct rdm_thread {
 	struct rdm_cache **caches;
 	unsigned slots;
+	unsigned hand;       /* the slot that was asked to give way last */
+	_Atomic size_t held; /* bytes that the caches' stacks may hold */
 };
 
 /* A thread that has none (yet), and must not make one now. */
@@ -138,6 +140,7 @@ struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
 		if (!cache)
 			return NULL;
 		cache->owner = thread;
+		cache->held = &thread->held;
 		thread->caches[heap->slot] = cache;
 	}
 	if (!atomic_load_explicit(&cache->heap, memory_order_acquire))
@@ -163,6 +166,27 @@ static void empty(struct rdm_cache *cache, bool for_ever)
 	rdm_lock_release(&registry);
 	if (home)
 		rdm_excess_return(home, 1);
+}
+
+void rdm_caches_relieve(const struct rdm_cache *cache)
+{
+	struct rdm_thread *thread = self;
+	size_t before = atomic_load_explicit(&thread->held, memory_order_relaxed);
+
+	rdm_assert(cache->owner == thread);
+	for (unsigned i = 0; i < thread->slots; i++) {
+		struct rdm_cache *other;
+
+		thread->hand = (thread->hand + 1) % thread->slots;
+		other = thread->caches[thread->hand];
+		/* Busy: we are in a signal handler that has interrupted its use. */
+		if (!other || other == cache ||
+		    atomic_load_explicit(&other->busy, memory_order_relaxed))
+			continue;
+		empty(other, false);
+		if (atomic_load_explicit(&thread->held, memory_order_relaxed) < before)
+			return;
+	}
 }
 
 void rdm_caches_end_thread(struct rdm_thread *thread)

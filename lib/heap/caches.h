@@ -19,6 +19,12 @@
 struct rdm_cache *rdm_caches_of(struct rdm_heap *heap);
 
 /*
+ * For a cache of the calling thread's, inside the gate: what one of the thread's others holds goes
+ * to its depot.
+ */
+void rdm_caches_relieve(const struct rdm_cache *cache);
+
+/*
  * For a thread that frees: whether it may be one that ends, whose destructors have run. What
  * joins then never leaves. glibc frees a few blocks that late, and nothing allocates.
  */

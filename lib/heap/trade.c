@@ -91,16 +91,24 @@ static bool trades_often(struct rdm_cache *cache, unsigned class)
 	return false;
 }
 
+/* Bytes that the thread's stacks may still be given. */
+static size_t room_of(const struct rdm_cache *cache)
+{
+	size_t held = atomic_load_explicit(cache->held, memory_order_relaxed);
+
+	rdm_assert(cache->home);
+	return held < rdm_cache_budget ? rdm_cache_budget - held : 0;
+}
+
 /* Lets a stack of a busy class have up to twice as many blocks, as far as there is room. */
 static bool grow(struct rdm_cache *cache, unsigned class)
 {
 	struct rdm_stack *stack = &cache->stacks[class];
 	size_t size = rdm_class_size(class);
-	size_t more = rdm_stack_allowance(stack), room = rdm_cache_budget - cache->bytes;
+	size_t more = rdm_stack_allowance(stack), room = room_of(cache);
 
 	rdm_assert(class && class <= RDM_CLASS_MAX);
 	rdm_assert(more && more <= RDM_MAGAZINE_BLOCKS);
-	rdm_assert(cache->bytes <= rdm_cache_budget);
 	if (more == RDM_MAGAZINE_BLOCKS || room < size || !trades_often(cache, class))
 		return false;
 	if (more > RDM_MAGAZINE_BLOCKS - more)
@@ -108,7 +116,7 @@ static bool grow(struct rdm_cache *cache, unsigned class)
 	if (more * size > room)
 		more = room / size;
 	stack->ceiling += more;
-	cache->bytes += more * size;
+	rdm_cache_count(cache, more * size);
 	return true;
 }
 
@@ -193,20 +201,23 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_heap *heap, unsigne
 	rdm_assert(magazine && blocks);
 	for (unsigned tried = 0;; tried++) {
 		bool entered = rdm_cache_enter(cache, heap) && !cache->stacks[class].floor;
-		bool has_room = entered && cache->bytes + bytes <= rdm_cache_budget;
+		bool has_room = entered && bytes <= room_of(cache);
 		struct chores chores;
 
 		no_chores(&chores);
 		if (has_room) {
 			load(&cache->stacks[class], magazine, blocks);
-			cache->bytes += bytes;
+			rdm_cache_count(cache, bytes);
 		} else if (entered) {
-			evict(cache, class, tried >= RDM_CLASS_MAX, &chores);
+			evict(cache, class, tried > RDM_CLASS_MAX, &chores);
 		}
 		rdm_cache_leave(cache);
 		do_chores(cache, heap, class, &chores);
 		if (has_room || !entered)
 			return has_room;
+		/* What is idle here gives way first, then what other heaps have, too. */
+		if (tried >= RDM_CLASS_MAX)
+			rdm_caches_relieve(cache);
 	}
 }
 
@@ -298,7 +309,7 @@ static void *reload(struct rdm_cache *cache, struct rdm_heap *heap, unsigned cla
 		struct rdm_magazine *empty = rdm_cache_unload(cache, class);
 
 		load(stack, magazine, RDM_MAGAZINE_BLOCKS);
-		cache->bytes += RDM_MAGAZINE_BLOCKS * rdm_class_size(class);
+		rdm_cache_count(cache, RDM_MAGAZINE_BLOCKS * rdm_class_size(class));
 		block = rdm_stack_pop(stack);
 		magazine = empty;
 	}

@@ -4,10 +4,10 @@
 
 /*
  * What every block is: its size class while it is allocated, 0 when it is not.
- * A byte for each 4 KiB, used by blocks that start on a multiple of it, whatever
- * the kernel's pages are, and a byte for each 64 bytes, used by the others. It finds the class of a pointer
- * and catches double, interior and foreign frees; it is also the record of
- * what is live, for snapshots and statistics.
+ * A byte for each 64 bytes, of which the one counts where a block starts: so blocks of 4 KiB
+ * and more have a line of the CPU's cache each, which no other thread's block is in.
+ * It finds the class of a pointer and catches double, interior and foreign frees; it is also the
+ * record of what is live, for snapshots and statistics.
  *
  * The bytes of a live block belong to its owner; nobody needs a lock. Covering
  * addresses is for slab.c, under the quiesce lock.
@@ -23,13 +23,9 @@
 /* The block bypasses jemalloc: whole pages straight from the slab. */
 #define RDM_STATE_DIRECT 0x80
 
-#define RDM_STATE_COARSE_SHIFT 12
-#define RDM_STATE_COARSE ((uintptr_t)1 << RDM_STATE_COARSE_SHIFT)
-
-/* The tables as if they began at address 0: a look-up need not know where the reserve does. */
+/* The table as if it began at address 0: a look-up need not know where the reserve does. */
 struct rdm_state {
-	uintptr_t fine;
-	uintptr_t coarse;
+	uintptr_t table;
 	unsigned page_shift; /* of the kernel's pages, which slabs are carved in */
 };
 extern struct rdm_state rdm_state __attribute__((visibility("hidden")));
@@ -39,33 +35,10 @@ static inline size_t rdm_state_block_size(unsigned state)
 	return rdm_class_size(state & ~(unsigned)RDM_STATE_DIRECT);
 }
 
-static inline _Atomic uint8_t *rdm_state_fine(uintptr_t address)
-{
-	return (_Atomic uint8_t *)(rdm_state.fine + (address >> RDM_UNIT_SHIFT));
-}
-
-static inline _Atomic uint8_t *rdm_state_coarse(uintptr_t address)
-{
-	return (_Atomic uint8_t *)(rdm_state.coarse + (address >> RDM_STATE_COARSE_SHIFT));
-}
-
 /* The byte of a block that starts there. */
 static inline _Atomic uint8_t *rdm_state_byte(const void *p)
 {
-	uintptr_t address = (uintptr_t)p;
-	_Atomic uint8_t *byte = rdm_state_fine(address);
-	_Atomic uint8_t *coarse = rdm_state_coarse(address);
-
-#ifdef __x86_64__
-	/* Of blocks of 1 KiB each fourth starts on 4 KiB: a branch would be guessed wrong too often. */
-	__asm__("test %2, %1\n\tcmovz %3, %0"
-		: "+r"(byte)
-		: "r"((uint32_t)address), "i"(RDM_STATE_COARSE - 1), "r"(coarse)
-		: "cc");
-	return byte;
-#else
-	return address & (RDM_STATE_COARSE - 1) ? byte : coarse;
-#endif
+	return (_Atomic uint8_t *)(rdm_state.table + ((uintptr_t)p >> RDM_UNIT_SHIFT));
 }
 
 static inline void rdm_state_set(const void *p, unsigned state)

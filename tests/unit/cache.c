@@ -220,13 +220,14 @@ static void load(struct rdm_cache *one, unsigned class, size_t count)
 	at->floor = magazine->blocks;
 	at->top = magazine->blocks;
 	at->ceiling = magazine->blocks + 10;
-	one->bytes += 10 * rdm_class_size(class);
+	rdm_cache_count(one, 10 * rdm_class_size(class));
 	for (size_t i = 0; i < count; i++)
 		assert_true(rdm_stack_push(at, memory + i));
 }
 
 static void unload_and_flush(void **state)
 {
+	static _Atomic size_t held;
 	static struct rdm_cache one;
 	struct rdm_magazine *magazine;
 	size_t bytes = 0;
@@ -237,6 +238,7 @@ static void unload_and_flush(void **state)
 		    offsetof(struct rdm_cache, stacks[1]));
 	memset(&one, 0, sizeof(one));
 	one.home = &heap;
+	one.held = &held;
 	assert_int_equal(rdm_cache_bytes(&one), 0);
 	load(&one, 1, 3);
 	load(&one, 2, 0);
@@ -255,7 +257,7 @@ static void unload_and_flush(void **state)
 	assert_int_equal(rdm_cache_bytes(&one), bytes);
 	rdm_cache_flush(&one);
 	assert_int_equal(rdm_cache_bytes(&one), 0);
-	assert_int_equal(one.bytes, 0);
+	assert_int_equal(held, 0);
 	assert_int_equal(rdm_depot_bytes(&heap.depot), bytes);
 	assert_int_equal(in_depot(1), 3);
 	assert_int_equal(in_depot(2), 0);
@@ -432,7 +434,7 @@ static void grows(void **state)
 	for (size_t i = 0; i < BLOCKS; i++)
 		give(i, class);
 	assert_int_equal(rdm_stack_allowance(stack(class)), 30);
-	assert_int_equal(cache()->bytes, 30 * 4096);
+	assert_int_equal(*cache()->held, 30 * 4096);
 	end(NULL);
 	begin(NULL);
 	/* Who only takes grows, too. */
@@ -523,7 +525,45 @@ static void gives_way(void **state)
 	assert_int_equal(in_depot(rdm_class_of(64)), 5);
 	for (unsigned i = 1; i < 5; i++)
 		assert_int_equal(on_stack(rdm_class_of(sizes[i])), 5);
-	assert_true(cache()->bytes <= 65536);
+	assert_true(*cache()->held <= 65536);
+}
+
+/* The bound is one for all heaps of a thread: the others' blocks go to their depots, and come back. */
+static void heaps_give_way(void **state)
+{
+	enum { HEAPS = 8 };
+	static struct rdm_heap more[HEAPS];
+	unsigned class = rdm_class_of(1024);
+
+	(void)state;
+	rdm_cache_budget = 65536;
+	for (unsigned i = 0; i < HEAPS; i++) {
+		begin_heap(&more[i], SLOT + 2 + i);
+		for (unsigned n = 0; n < 5; n++) {
+			rdm_gate_enter();
+			rdm_trade_free(&more[i], class, memory + 5 * i + n);
+			rdm_gate_leave();
+		}
+		assert_true(*caches_of(&more[i])->held <= 65536);
+		assert_int_equal(rdm_cache_bytes(caches_of(&more[i])), 5 * 1024);
+	}
+	assert_int_equal(rdm_depot_bytes(&more[0].depot), 5 * 1024);
+	/* A thread's own stack that is in use gives way last. */
+	for (unsigned n = 0; n < 5; n++)
+		give(100 + n, class);
+	assert_int_equal(on_stack(class), 5);
+	assert_true(*cache()->held <= 65536);
+	/* One in whose use a signal came keeps what it has. */
+	cache()->busy = true;
+	for (unsigned i = 0; i < HEAPS; i++)
+		T_CHECK(rdm_trade_alloc(&more[i], class));
+	assert_int_equal(on_stack(class), 5);
+	cache()->busy = false;
+	for (unsigned i = 0; i < HEAPS; i++) {
+		HOLD(rdm_caches_forget(&more[i]));
+		HOLD(rdm_caches_close(&more[i]));
+	}
+	assert_true(*cache()->held <= 65536);
 }
 
 /* Beside a class that trades, one that is idle gives way, and one that is used does not. */
@@ -791,7 +831,7 @@ static void expect_bounds(void)
 		assert_true(rdm_stack_allowance(one) <= FULL);
 		bytes += rdm_stack_allowance(one) * rdm_class_size(class);
 	}
-	assert_int_equal(mine->bytes, bytes);
+	assert_int_equal(*mine->held, bytes);
 	assert_true(bytes <= rdm_cache_budget);
 }
 
@@ -869,6 +909,7 @@ int main(void)
 		CASE(returns),
 		CASE(sleepers_are_emptied),
 		CASE(gives_way),
+		CASE(heaps_give_way),
 		CASE(idle_gives_way),
 		CASE(to_the_arena_at_once),
 		CASE(locked),
