@@ -96,7 +96,12 @@ struct rdm_pool_config {
 	size_t watermark; /* bytes to keep free by making slabs ahead; 0: default (off) */
 };
 /* clang-format off */
+#ifdef __cplusplus
+/* Before C++20 fields have no names here. */
+#define RDM_POOL_CONFIG_INIT { sizeof(struct rdm_pool_config), nullptr, 0, 0, 0, 0, 0, -1, 0 }
+#else
 #define RDM_POOL_CONFIG_INIT { .size = sizeof(struct rdm_pool_config), .node = -1 }
+#endif
 /* clang-format on */
 
 /* One registration of a slab with one rail. */

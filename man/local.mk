@@ -8,6 +8,7 @@ dist_man_MANS = \
 	man/rdmalloc-run.1 \
 	man/rdmalloc-stat.1 \
 	man/rdmalloc-top.1 \
+	man/rdmalloc-cxx.3 \
 	man/rdmalloc.7 \
 	man/rdm_aligned_alloc.3 \
 	man/rdm_calloc.3 \

@@ -327,6 +327,9 @@ dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/ru
 	tests/house/floors tests/house/registrations tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
+dist_check_SCRIPTS += tests/languages/run
+EXTRA_DIST += tests/languages/cxx.cc tests/languages/expected tests/languages/life.c \
+	tests/languages/life.cc
 dist_check_SCRIPTS += tests/foreign/run
 EXTRA_DIST += tests/foreign/bench tests/foreign/glibc.bash tests/foreign/jemalloc.bash \
 	tests/foreign/ltp.bash tests/foreign/measure.py tests/foreign/mimalloc.bash \
