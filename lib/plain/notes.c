@@ -159,7 +159,7 @@ static bool next_noted(struct part *part, size_t end, uint8_t *kinds)
 /* Before a loop over next_noted(): the whole pages of a block. False: none has a note. */
 static bool begin_noted(struct part *part, char *block, size_t usable, size_t *end)
 {
-	size_t page = (size_t)1 << rdm_state.page_shift;
+	size_t offset_mask = ((size_t)1 << rdm_state.page_shift) - 1;
 	struct part look;
 	uint8_t kinds;
 
@@ -167,7 +167,8 @@ static bool begin_noted(struct part *part, char *block, size_t usable, size_t *e
 	rdm_assert(part->slab);
 	if (!notes_of(part->slab))
 		return false;
-	part->end = page_at(part->slab, block + page - 1);
+	/* Up to the next page: a block may be in the last one of its slab. */
+	part->end = page_at(part->slab, block) + !!((uintptr_t)block & offset_mask);
 	*end = page_at(part->slab, block + usable);
 	look = *part;
 	return next_noted(&look, *end, &kinds);

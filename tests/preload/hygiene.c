@@ -420,9 +420,27 @@ static void zero_in_any_order(void)
 		free(block[i]);
 }
 
+/* Small blocks in each page of slabs in which larger ones were advised. */
+static void beside_advised(void)
+{
+	enum { BLOCKS = 6000 };
+	static char *block[BLOCKS];
+
+	for (unsigned i = 0; i < BLOCKS; i++) {
+		size_t size = i % 100 ? 2048 : 4 * t_page();
+
+		T_CHECK(!posix_memalign((void **)&block[i], i % 100 ? 64 : t_page(), size));
+		if (i % 100 == 0)
+			T_CHECK(!madvise(block[i], size, MADV_SEQUENTIAL));
+	}
+	for (unsigned i = 0; i < BLOCKS; i++)
+		free(block[i]);
+}
+
 static int all(void)
 {
 	sparse();
+	beside_advised();
 	each_deed();
 	many_times();
 	children();
