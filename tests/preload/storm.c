@@ -264,7 +264,7 @@ int main(int argc, char **argv)
 					     "preload_fork:copy", "preload_fork:hole",
 					     "preload_fork:zero" };
 	const char *preloaded = getenv("LD_PRELOAD");
-	unsigned forks = getenv("RDM_TEST_FULL") ? 25000 : t_quick() ? 50 : 500;
+	unsigned forks = getenv("RDM_TEST_FULL") ? 25000 : t_quick() ? 25 : 500;
 
 	(void)argc;
 	if (preloaded && strstr(preloaded, "librdmalloc-preload")) {
