@@ -329,7 +329,8 @@ EXTRA_DIST += tests/bench/check.py
 
 dist_check_SCRIPTS += tests/languages/run
 EXTRA_DIST += tests/languages/cxx.cc tests/languages/expected tests/languages/life.c \
-	tests/languages/life.cc
+	tests/languages/crate.rs tests/languages/life.cc tests/languages/life.f90 \
+	tests/languages/life.py tests/languages/life.rs tests/languages/python.py
 dist_check_SCRIPTS += tests/foreign/run
 EXTRA_DIST += tests/foreign/bench tests/foreign/glibc.bash tests/foreign/jemalloc.bash \
 	tests/foreign/ltp.bash tests/foreign/measure.py tests/foreign/mimalloc.bash \
