@@ -323,7 +323,7 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER RDM_CHECKING \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/examples/forksafe tests/readme/needs tests/readme/run \
+dist_check_SCRIPTS += tests/examples/forksafe tests/readme/messages tests/readme/needs tests/readme/run \
 	tests/house/floors tests/house/registrations tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
