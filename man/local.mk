@@ -16,7 +16,9 @@ dist_man_MANS = \
 	man/rdm_free_sized.3 \
 	man/rdm_key.3 \
 	man/rdm_malloc.3 \
+	man/rdm_pool_add_libfabric.3 \
 	man/rdm_pool_add_rail.3 \
+	man/rdm_pool_add_ucx.3 \
 	man/rdm_pool_add_uring.3 \
 	man/rdm_pool_add_verbs.3 \
 	man/rdm_pool_audit.3 \

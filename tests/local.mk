@@ -113,6 +113,16 @@ if HAVE_VERBS
 check_PROGRAMS += tests/faults/device tests/preload/ways
 check_LTLIBRARIES += tests/preload/libverbs_of_tomorrow.la
 endif
+if HAVE_LIBFABRIC
+check_PROGRAMS += tests/unit/ofi
+endif
+tests_unit_ofi_CPPFLAGS = $(AM_CPPFLAGS) $(LIBFABRIC_CFLAGS)
+tests_unit_ofi_LDADD = rails/librdmalloc-ofi.la $(LDADD)
+if HAVE_UCX
+check_PROGRAMS += tests/unit/ucx
+endif
+tests_unit_ucx_CPPFLAGS = $(AM_CPPFLAGS) $(UCX_CFLAGS)
+tests_unit_ucx_LDADD = rails/librdmalloc-ucx.la $(LDADD)
 TESTS = $(check_PROGRAMS) $(dist_check_SCRIPTS)
 
 tests_unit_written_LDADD = $(STEP_TEST_LIBS)
@@ -323,7 +333,7 @@ AM_TESTS_ENVIRONMENT = \
 	export RDM_SRCDIR RDM_BUILDDIR RDM_CC RDM_CFLAGS RDM_SANITIZER RDM_CHECKING \
 		CMOCKA_MESSAGE_OUTPUT;
 
-dist_check_SCRIPTS += tests/examples/forksafe tests/readme/messages tests/readme/needs tests/readme/run \
+dist_check_SCRIPTS += tests/examples/forksafe tests/examples/rails tests/readme/messages tests/readme/needs tests/readme/run \
 	tests/house/floors tests/house/registrations tests/install/run tests/bench/smoke
 EXTRA_DIST += tests/bench/check.py
 
