@@ -137,7 +137,7 @@ static void need_often(rdm_pool *pool)
 
 static void *work(void *arg)
 {
-	unsigned steps = t_quick() || T_SANITIZED ? 10000 : 100000;
+	unsigned steps = T_TSAN ? 2000 : t_quick() || T_SANITIZED ? 10000 : 100000;
 	struct t_rng rng = { .state = *(uint64_t *)arg };
 	struct slots slots = { .bytes = 0 };
 
@@ -281,7 +281,7 @@ static void *come_and_go(void *arg)
 
 static void many_threads(void)
 {
-	unsigned most = t_quick() || T_SANITIZED ? 50 : 500;
+	unsigned most = T_TSAN ? 10 : t_quick() || T_SANITIZED ? 50 : 500;
 	pthread_t thread;
 
 	for (unsigned i = 0; i < most; i++) {

@@ -240,7 +240,7 @@ int main(void)
 {
 	pthread_t thread[THREADS];
 
-	operations = T_TSAN ? 20000 : t_quick() || T_SANITIZED ? 300000 : 10000000;
+	operations = T_TSAN ? 10000 : t_quick() || T_SANITIZED ? 300000 : 10000000;
 	if (T_SANITIZED)
 		t_say("built with a sanitizer: a short run");
 	fork_every = operations / (t_quick() || T_SANITIZED ? 20 : 200);
