@@ -156,8 +156,8 @@ AC_SUBST([verbs_missing])
 # RDM_RAIL(name, VAR, debian-package, fedora-package): a library for it, where RDM_BENCH has found it
 AC_DEFUN([RDM_RAIL], [
 AS_IF([test "x$with_$1" = xauto],
-	[AS_IF([test -z "$[]$2_missing"], [with_$1=yes], [with_$1=no])],
-	[test "x$with_$1" != xno && test -n "$[]$2_missing"],
+	[AS_IF([test -z "$$1_missing"], [with_$1=yes], [with_$1=no])],
+	[test "x$with_$1" != xno && test -n "$$1_missing"],
 	[RDM_MISSING([$1], [$3], [$4], [--without-$1])])
 AM_CONDITIONAL([HAVE_$2], [test "x$with_$1" != xno])
 ])
