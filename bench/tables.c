@@ -72,9 +72,7 @@ static void print_tables(const char *when)
 	print_table("key map", rdm_slab_map, (size >> RDM_GRANULE_SHIFT) * sizeof(rdm_slab_map[0]));
 	print_table("keys, rail 0", rdm_keys.rail[0],
 		    (size >> RDM_GRANULE_SHIFT) * sizeof(struct rdm_key));
-	print_table("states/4K", rdm_state_coarse(rdm_reserve.base),
-		    size >> RDM_STATE_COARSE_SHIFT);
-	print_table("states/64", rdm_state_fine(rdm_reserve.base), size >> RDM_UNIT_SHIFT);
+	print_table("states", rdm_state_byte((void *)rdm_reserve.base), size >> RDM_UNIT_SHIFT);
 }
 
 static double now(void)

@@ -7,14 +7,12 @@
  * Usage: ofi [PROVIDER [ROUNDS]]     tcp and 50 by default; fi_info -l lists providers
  */
 #include <err.h>
-#include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <rdma/fabric.h>
@@ -26,8 +24,9 @@
 #include <rdma/fi_tagged.h>
 
 #include "rdmalloc-ofi.h"
+#include "rounds.h"
 
-enum { LENGTH = 100000 };
+enum { LENGTH = ROUND_BYTES };
 #define ACCESS (FI_SEND | FI_RECV | FI_READ | FI_WRITE | FI_REMOTE_READ | FI_REMOTE_WRITE)
 
 /* What the other side must know: where messages go, and where its window is. */
@@ -44,6 +43,8 @@ static struct fid_cq *queue;
 static struct fid_av *addresses;
 static fi_addr_t peer;
 static struct card theirs;
+static const char *provider = "tcp";
+static unsigned rounds = 50;
 
 static void must(long result, const char *what)
 {
@@ -51,7 +52,7 @@ static void must(long result, const char *what)
 		errx(1, "%s: %s", what, fi_strerror((int)-result));
 }
 
-static void open_fabric(const char *provider)
+static void open_fabric(void)
 {
 	struct fi_cq_attr cq_attr = { .format = FI_CQ_FORMAT_CONTEXT };
 	struct fi_av_attr av_attr = { .type = FI_AV_UNSPEC };
@@ -140,43 +141,7 @@ static void *desc_of(const void *buffer, int rail)
 	return rdm_ofi_desc(&key);
 }
 
-static void fill(unsigned char *buffer, unsigned round)
-{
-	for (unsigned i = 0; i < LENGTH; i++)
-		buffer[i] = (unsigned char)(i + round * 7 + 1);
-}
-
-static bool is_filled(const unsigned char *buffer, unsigned round)
-{
-	for (unsigned i = 0; i < LENGTH; i++)
-		if (buffer[i] != (unsigned char)(i + round * 7 + 1))
-			return false;
-	return true;
-}
-
-/* A child that writes to its copy of a buffer, and lives while the parent goes on. */
-static pid_t begin_child(unsigned char *buffer)
-{
-	pid_t child = fork();
-
-	if (child < 0)
-		err(1, "fork");
-	if (!child) {
-		memset(buffer, 0xcc, LENGTH);
-		_exit(0);
-	}
-	return child;
-}
-
-static void end_child(pid_t child)
-{
-	int status;
-
-	if (waitpid(child, &status, 0) != child || status)
-		errx(1, "a child did not end well");
-}
-
-static void first(unsigned rounds, rdm_pool *pool, int rail, unsigned char *window)
+static void first(rdm_pool *pool, int rail, unsigned char *window)
 {
 	for (unsigned round = 0; round < rounds; round++) {
 		unsigned char *buffer = rdm_malloc(pool, LENGTH);
@@ -184,20 +149,20 @@ static void first(unsigned rounds, rdm_pool *pool, int rail, unsigned char *wind
 
 		if (!buffer)
 			err(1, "rdm_malloc");
-		child = begin_child(window);
-		fill(buffer, round);
+		child = rounds_begin_child(window);
+		rounds_fill(buffer, round);
 		WAIT_FOR(fi_tsend(endpoint, buffer, LENGTH, desc_of(buffer, rail), peer, round,
 				  NULL));
 		WAIT_FOR(
 			fi_trecv(endpoint, buffer, 1, desc_of(buffer, rail), peer, round, 0, NULL));
-		if (!is_filled(window, round))
+		if (!rounds_is_filled(window, round))
 			errx(1, "round %u: the window has not what was written into it", round);
-		end_child(child);
+		rounds_end_child(child);
 		rdm_free(buffer);
 	}
 }
 
-static void second(unsigned rounds, rdm_pool *pool, int rail)
+static void second(rdm_pool *pool, int rail)
 {
 	for (unsigned round = 0; round < rounds; round++) {
 		unsigned char *buffer = rdm_malloc(pool, LENGTH), *back = rdm_malloc(pool, LENGTH);
@@ -205,38 +170,31 @@ static void second(unsigned rounds, rdm_pool *pool, int rail)
 
 		if (!buffer || !back)
 			err(1, "rdm_malloc");
-		child = begin_child(back);
+		child = rounds_begin_child(back);
 		WAIT_FOR(fi_trecv(endpoint, buffer, LENGTH, desc_of(buffer, rail), peer, round, 0,
 				  NULL));
-		if (!is_filled(buffer, round))
+		if (!rounds_is_filled(buffer, round))
 			errx(1, "round %u: what came is not what was sent", round);
 		WAIT_FOR(fi_write(endpoint, buffer, LENGTH, desc_of(buffer, rail), peer,
 				  theirs.window, theirs.key, NULL));
 		WAIT_FOR(fi_read(endpoint, back, LENGTH, desc_of(back, rail), peer, theirs.window,
 				 theirs.key, NULL));
-		if (!is_filled(back, round))
+		if (!rounds_is_filled(back, round))
 			errx(1, "round %u: what was read is not what was written", round);
 		WAIT_FOR(fi_tsend(endpoint, buffer, 1, desc_of(buffer, rail), peer, round, NULL));
-		end_child(child);
+		rounds_end_child(child);
 		rdm_free(buffer);
 		rdm_free(back);
 	}
 }
 
-/* Both sides serve each other's last calls, and end together. */
-static void part(int other)
+static void serve(void)
 {
-	char done = 0;
-
-	if (write(other, &done, 1) != 1)
-		err(1, "the other side");
-	while (recv(other, &done, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN) {
-		fi_cq_read(queue, NULL, 0);
-		sched_yield();
-	}
+	fi_cq_read(queue, NULL, 0);
+	sched_yield();
 }
 
-static void run(int other, bool is_first, const char *provider, unsigned rounds)
+static void run(int other, bool is_first)
 {
 	struct rdm_pool_config config = RDM_POOL_CONFIG_INIT;
 	struct rdm_stats stats = { .size = sizeof(stats) };
@@ -244,7 +202,7 @@ static void run(int other, bool is_first, const char *provider, unsigned rounds)
 	rdm_pool *pool;
 	int rail;
 
-	open_fabric(provider);
+	open_fabric();
 	config.fork = RDM_FORK_COPY;
 	pool = rdm_pool_create(&config);
 	rail = pool ? rdm_pool_add_libfabric(pool, domain, ACCESS) : -1;
@@ -253,10 +211,10 @@ static void run(int other, bool is_first, const char *provider, unsigned rounds)
 		err(1, "rdmalloc");
 	exchange(other, window, rail);
 	if (is_first)
-		first(rounds, pool, rail, window);
+		first(pool, rail, window);
 	else
-		second(rounds, pool, rail);
-	part(other);
+		second(pool, rail);
+	rounds_part(other, serve);
 	if (rdm_pool_stats(pool, &stats))
 		err(1, "rdm_pool_stats");
 	printf("%s, %s side: %u rounds, each with a child: all bytes are right; %llu registrations\n",
@@ -266,21 +224,9 @@ static void run(int other, bool is_first, const char *provider, unsigned rounds)
 
 int main(int argc, char *argv[])
 {
-	const char *provider = argc > 1 ? argv[1] : "tcp";
-	unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 50;
-	int ends[2], status;
-	pid_t child;
-
-	/* Libfabric does not like to be inherited, so the second process comes before it. */
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
-		err(1, "socketpair");
-	child = fork();
-	if (child < 0)
-		err(1, "fork");
-	run(ends[!child], !!child, provider, rounds);
-	if (!child)
-		return 0;
-	if (waitpid(child, &status, 0) != child)
-		err(1, "waitpid");
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	if (argc > 1)
+		provider = argv[1];
+	if (argc > 2)
+		rounds = (unsigned)atoi(argv[2]);
+	return rounds_in_two(run);
 }

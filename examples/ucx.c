@@ -8,25 +8,25 @@
  * Usage: ucx [ROUNDS]     50 by default
  */
 #include <err.h>
-#include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "rdmalloc-ucx.h"
+#include "rounds.h"
 
-enum { LENGTH = 100000 };
+enum { LENGTH = ROUND_BYTES };
 
 static ucp_context_h context;
 static ucp_worker_h worker;
 static ucp_ep_h peer;
 static ucp_rkey_h their_key;
 static uint64_t their_window;
+static unsigned rounds = 50;
 
 static void must(ucs_status_t status, const char *what)
 {
@@ -102,6 +102,12 @@ static void exchange(int other, const void *window, int rail)
 	free(heard);
 }
 
+static void serve(void)
+{
+	if (!ucp_worker_progress(worker))
+		sched_yield();
+}
+
 /* Until what was asked for is done. Meanwhile UCX serves the other side's calls. */
 static void wait_for(ucs_status_ptr_t request, const char *what)
 {
@@ -112,8 +118,7 @@ static void wait_for(ucs_status_ptr_t request, const char *what)
 		return;
 	}
 	while ((status = ucp_request_check_status(request)) == UCS_INPROGRESS)
-		if (!ucp_worker_progress(worker))
-			sched_yield();
+		serve();
 	ucp_request_free(request);
 	must(status, what);
 }
@@ -149,43 +154,7 @@ static void put_and_get(const void *buffer, void *back, int rail)
 	wait_for(ucp_get_nbx(peer, back, LENGTH, their_window, their_key, &param), "ucp_get_nbx");
 }
 
-static void fill(unsigned char *buffer, unsigned round)
-{
-	for (unsigned i = 0; i < LENGTH; i++)
-		buffer[i] = (unsigned char)(i + round * 7 + 1);
-}
-
-static bool is_filled(const unsigned char *buffer, unsigned round)
-{
-	for (unsigned i = 0; i < LENGTH; i++)
-		if (buffer[i] != (unsigned char)(i + round * 7 + 1))
-			return false;
-	return true;
-}
-
-/* A child that writes to its copy of a buffer, and lives while the parent goes on. */
-static pid_t begin_child(unsigned char *buffer)
-{
-	pid_t child = fork();
-
-	if (child < 0)
-		err(1, "fork");
-	if (!child) {
-		memset(buffer, 0xcc, LENGTH);
-		_exit(0);
-	}
-	return child;
-}
-
-static void end_child(pid_t child)
-{
-	int status;
-
-	if (waitpid(child, &status, 0) != child || status)
-		errx(1, "a child did not end well");
-}
-
-static void first(unsigned rounds, rdm_pool *pool, int rail, unsigned char *window)
+static void first(rdm_pool *pool, int rail, unsigned char *window)
 {
 	for (unsigned round = 0; round < rounds; round++) {
 		unsigned char *buffer = rdm_malloc(pool, LENGTH);
@@ -193,18 +162,18 @@ static void first(unsigned rounds, rdm_pool *pool, int rail, unsigned char *wind
 
 		if (!buffer)
 			err(1, "rdm_malloc");
-		child = begin_child(window);
-		fill(buffer, round);
+		child = rounds_begin_child(window);
+		rounds_fill(buffer, round);
 		send_to_peer(buffer, LENGTH, round, rail);
 		receive(buffer, 1, round, rail);
-		if (!is_filled(window, round))
+		if (!rounds_is_filled(window, round))
 			errx(1, "round %u: the window has not what was put into it", round);
-		end_child(child);
+		rounds_end_child(child);
 		rdm_free(buffer);
 	}
 }
 
-static void second(unsigned rounds, rdm_pool *pool, int rail)
+static void second(rdm_pool *pool, int rail)
 {
 	for (unsigned round = 0; round < rounds; round++) {
 		unsigned char *buffer = rdm_malloc(pool, LENGTH), *back = rdm_malloc(pool, LENGTH);
@@ -212,38 +181,25 @@ static void second(unsigned rounds, rdm_pool *pool, int rail)
 
 		if (!buffer || !back)
 			err(1, "rdm_malloc");
-		child = begin_child(back);
+		child = rounds_begin_child(back);
 		receive(buffer, LENGTH, round, rail);
-		if (!is_filled(buffer, round))
+		if (!rounds_is_filled(buffer, round))
 			errx(1, "round %u: what came is not what was sent", round);
 		put_and_get(buffer, back, rail);
-		if (!is_filled(back, round))
+		if (!rounds_is_filled(back, round))
 			errx(1, "round %u: what was got is not what was put", round);
 		send_to_peer(buffer, 1, round, rail);
-		end_child(child);
+		rounds_end_child(child);
 		rdm_free(buffer);
 		rdm_free(back);
 	}
 }
 
-/* Both sides serve each other's last calls, and end together. */
-static void part(int other)
-{
-	ucp_request_param_t none = { 0 };
-	char done = 0;
-
-	wait_for(ucp_ep_flush_nbx(peer, &none), "ucp_ep_flush_nbx");
-	if (write(other, &done, 1) != 1)
-		err(1, "the other side");
-	while (recv(other, &done, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN)
-		if (!ucp_worker_progress(worker))
-			sched_yield();
-}
-
-static void run(int other, bool is_first, unsigned rounds)
+static void run(int other, bool is_first)
 {
 	struct rdm_pool_config config = RDM_POOL_CONFIG_INIT;
 	struct rdm_stats stats = { .size = sizeof(stats) };
+	ucp_request_param_t none = { 0 };
 	unsigned char *window;
 	rdm_pool *pool;
 	int rail;
@@ -257,10 +213,11 @@ static void run(int other, bool is_first, unsigned rounds)
 		err(1, "rdmalloc");
 	exchange(other, window, rail);
 	if (is_first)
-		first(rounds, pool, rail, window);
+		first(pool, rail, window);
 	else
-		second(rounds, pool, rail);
-	part(other);
+		second(pool, rail);
+	wait_for(ucp_ep_flush_nbx(peer, &none), "ucp_ep_flush_nbx");
+	rounds_part(other, serve);
 	if (rdm_pool_stats(pool, &stats))
 		err(1, "rdm_pool_stats");
 	printf("UCX, %s side: %u rounds, each with a child: all bytes are right; %llu registrations\n",
@@ -269,20 +226,7 @@ static void run(int other, bool is_first, unsigned rounds)
 
 int main(int argc, char *argv[])
 {
-	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 50;
-	int ends[2], status;
-	pid_t child;
-
-	/* UCX does not like to be inherited, so the second process comes before it. */
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
-		err(1, "socketpair");
-	child = fork();
-	if (child < 0)
-		err(1, "fork");
-	run(ends[!child], !!child, rounds);
-	if (!child)
-		return 0;
-	if (waitpid(child, &status, 0) != child)
-		err(1, "waitpid");
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	if (argc > 1)
+		rounds = (unsigned)atoi(argv[1]);
+	return rounds_in_two(run);
 }

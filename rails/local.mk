@@ -17,6 +17,7 @@ rails_librdmalloc_ofi_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
 	-Wl,--version-script=$(top_srcdir)/rails/ofi.map
 rails_librdmalloc_ofi_la_LIBADD = lib/librdmalloc.la $(LIBFABRIC_LIBS)
 EXTRA_rails_librdmalloc_ofi_la_DEPENDENCIES = rails/ofi.map
+examples_ofi_SOURCES = examples/ofi.c examples/rounds.c examples/rounds.h
 examples_ofi_CPPFLAGS = $(AM_CPPFLAGS) $(LIBFABRIC_CFLAGS)
 examples_ofi_LDADD = rails/librdmalloc-ofi.la lib/librdmalloc.la $(LIBFABRIC_LIBS)
 
@@ -35,6 +36,7 @@ rails_librdmalloc_ucx_la_LDFLAGS = -version-info 0:0:0 $(RDM_LDFLAGS) \
 	-Wl,--version-script=$(top_srcdir)/rails/ucx.map
 rails_librdmalloc_ucx_la_LIBADD = lib/librdmalloc.la $(UCX_LIBS)
 EXTRA_rails_librdmalloc_ucx_la_DEPENDENCIES = rails/ucx.map
+examples_ucx_SOURCES = examples/ucx.c examples/rounds.c examples/rounds.h
 examples_ucx_CPPFLAGS = $(AM_CPPFLAGS) $(UCX_CFLAGS)
 examples_ucx_LDADD = rails/librdmalloc-ucx.la lib/librdmalloc.la $(UCX_LIBS)
 

@@ -28,8 +28,8 @@ struct rdm_thread;
 #endif
 
 struct rdm_tls {
-	struct rdm_cache
-		*hot[RDM_TLS_PLACES]; /* of the heaps that the thread used last; never NULL */
+	/* Of the heaps that the thread used last; never NULL. */
+	struct rdm_cache *hot[RDM_TLS_PLACES];
 	struct rdm_thread *self;
 	unsigned frees; /* of a thread that has nothing else to do with us */
 };

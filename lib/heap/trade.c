@@ -192,7 +192,7 @@ static void do_chores(struct rdm_cache *cache, struct rdm_heap *heap, unsigned c
 	}
 }
 
-/* Loads a magazine for so many blocks, others give way for it. False: locked, or loaded already. */
+/* Loads a magazine for so many blocks, others give way. False: locked, loaded already, or no room. */
 static bool load_in_turn(struct rdm_cache *cache, struct rdm_heap *heap, unsigned class,
 			 struct rdm_magazine *magazine, size_t blocks)
 {
@@ -213,7 +213,8 @@ static bool load_in_turn(struct rdm_cache *cache, struct rdm_heap *heap, unsigne
 		}
 		rdm_cache_leave(cache);
 		do_chores(cache, heap, class, &chores);
-		if (has_room || !entered)
+		/* A signal handler leaves alone what it interrupted, which may be all that is held. */
+		if (has_room || !entered || tried > 2 * RDM_CLASS_MAX)
 			return has_room;
 		/* What is idle here gives way first, then what other heaps have, too. */
 		if (tried >= RDM_CLASS_MAX)

@@ -93,6 +93,6 @@ fn main() -> io::Result<()> {
     assert_eq!(pool.stats()?.slabs, 0);
     pool.destroy()?;
     assert_eq!(errno_of(Pool::new(&Config { slab_size: 1, ..Config::default() })), EINVAL);
-    assert_eq!(rdmalloc::version(), "0.1.0");
+    assert_eq!(rdmalloc::version(), env!("RDMALLOC_VERSION"));
     Ok(())
 }

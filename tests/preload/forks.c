@@ -87,10 +87,11 @@ static void many(unsigned forks, bool with_registrations)
 	/* What threads hold at the moment goes up and down. */
 	T_CHECK(t_rss() < rss + 64 * T_MIB);
 	T_CHECK(t_vmas_total() < vmas + 200);
-	T_CHECK(t_fds() == fds);
 	stop = true;
 	for (unsigned i = 0; i < THREADS; i++)
 		T_CHECK(!pthread_join(thread[i], NULL));
+	/* While they run one may just read a file of the kernel's. */
+	T_CHECK(t_fds() == fds);
 }
 
 /* Each generation has something registered when it makes the next. */

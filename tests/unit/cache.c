@@ -558,6 +558,13 @@ static void heaps_give_way(void **state)
 	for (unsigned i = 0; i < HEAPS; i++)
 		T_CHECK(rdm_trade_alloc(&more[i], class));
 	assert_int_equal(on_stack(class), 5);
+	/* What else is wanted then goes to the depot. */
+	rdm_cache_count(cache(), 65536);
+	rdm_gate_enter();
+	rdm_trade_free(&more[0], rdm_class_of(2048), memory + 200);
+	rdm_gate_leave();
+	rdm_cache_count(cache(), -(size_t)65536);
+	assert_int_equal(more[0].depot.shelves[rdm_class_of(2048)].count, 1);
 	cache()->busy = false;
 	for (unsigned i = 0; i < HEAPS; i++) {
 		HOLD(rdm_caches_forget(&more[i]));
