@@ -187,15 +187,15 @@ RDM_API rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 	RDM_ATTR((warn_unused_result));
 
 /*
- * Gives a pool back. All blocks must have been freed; nobody may use the pool
- * meanwhile. errno: EINVAL; EBUSY: blocks are live and nothing was changed, or a
+ * Gives a pool back. All blocks must have been freed, and what rdm_register() got deregistered;
+ * nobody may use the pool meanwhile. errno: EINVAL; EBUSY: something is live and nothing was changed, or a
  * rail refused to deregister, or vm.max_map_count is too small to give the
  * addresses back; the call can be made again.
  */
 RDM_API int rdm_pool_destroy(rdm_pool *pool);
 
 /*
- * Forgets every block of a pool, returns its slabs and removes its rails: it
+ * Forgets every block of a pool, ends its registrations of the program's memory, returns its slabs and removes its rails: it
  * is as after rdm_pool_create(). Meant for the child of a fork; elsewhere no
  * block may be in use by anyone, device or thread. errno: EINVAL; EBUSY as
  * rdm_pool_destroy() when a slab cannot be let go.
@@ -321,8 +321,8 @@ RDM_API size_t rdm_usable_size(const void *ptr);
 RDM_API rdm_pool *rdm_pool_of(const void *ptr);
 
 /*
- * The keys of a pointer into any live block, on one rail. Lock-free; it looks at
- * the slab only, not whether a block is live there. errno: EINVAL (not in a
+ * The keys of a pointer into any live block, or what rdm_register() got, on one rail.
+ * Lock-free; it looks at the slab only, not whether a block is live there. errno: EINVAL (not in a
  * pool), ENOENT (no such rail), ECHILD (inherited pool: the
  * keys are the parent's).
  */
@@ -336,6 +336,46 @@ RDM_API int rdm_key(const void *ptr, int rail, struct rdm_key *key);
  * verbs); sge is then undefined. Lock-free.
  */
 RDM_API int rdm_sge(const struct iovec *iov, size_t count, int rail, struct ibv_sge *sge);
+
+/* Why memory cannot be kept safe through fork(), see rdm_register_unsafe(). */
+enum rdm_unsafe {
+	RDM_UNSAFE_PAGES = 1,     /* not whole pages: something else shares the first or the last */
+	RDM_UNSAFE_READ_ONLY = 2, /* private, and it may not be written to */
+	RDM_UNSAFE_STACK = 4,     /* the calling thread's stack, or the process's */
+	RDM_UNSAFE_MIXED = 8,     /* a part is private, a part is shared memory */
+};
+
+/*
+ * Memory that is not a pool's: the program's own buffer, heap, file or shared memory. It is
+ * registered with every rail that the pool has or gets, and rdm_key() and rdm_sge() know it.
+ * Private memory is MADV_DONTFORK and written to first; a child finds there what the
+ * pool's fork policy says. Shared memory, to which copy-on-write never comes, is left as
+ * it is, and children inherit it. address and length, in bytes, are whole pages where the
+ * memory is private.
+ *
+ * Calls for a range that is registered already, or for a part of one, only count, without
+ * a lock: a cache of registrations that cannot be stale, because who calls rdm_deregister() before
+ * munmap() or free() is who owns the memory. At the last of as many calls the range is
+ * deregistered, and children inherit it again (also if the program had called madvise(MADV_DONTFORK)
+ * itself). In a child the ranges are the parent's: rdm_key() fails with ECHILD, and
+ * rdm_deregister() forgets them.
+ *
+ * errno: EINVAL (pool; no such range; a pool's own memory; unsafe: the line says why),
+ * EACCES (private and not writable; /proc/self/maps cannot be read), EFAULT (not
+ * mapped), EBUSY (another pool has registered a part), ECHILD (inherited pool), ENOMEM,
+ * EFBIG (longer than a rail can register), EDEADLK, or what the registrar failed with.
+ *
+ * rdm_register_unsafe takes what cannot be kept safe, too, and returns why: an OR of enum
+ * rdm_unsafe, 0 for what is safe. Of memory that is not whole pages those that are stay safe;
+ * of the rest what the device sees after a fork() is up to the kernel.
+ */
+RDM_API int rdm_register(rdm_pool *pool, void *address, size_t length);
+RDM_API int rdm_register_unsafe(rdm_pool *pool, void *address, size_t length);
+/*
+ * The same address and length. errno: EINVAL, ENOENT (not registered with this pool), EDEADLK, or what
+ * the registrar failed with: then it stays registered, and the call can be made again.
+ */
+RDM_API int rdm_deregister(rdm_pool *pool, void *address, size_t length);
 
 /*
  * One-sided access: what a peer must know of a pool. rdm_regions_export writes

@@ -15,6 +15,10 @@ LIB_SOURCES = \
 	lib/fork/snapshot.c \
 	lib/fork/snapshot.h \
 	lib/pool/audit.c \
+	lib/pool/foreign.c \
+	lib/pool/foreign.h \
+	lib/pool/foreign_memory.c \
+	lib/pool/foreign_memory.h \
 	lib/pool/growth.c \
 	lib/pool/growth.h \
 	lib/pool/picture.c \

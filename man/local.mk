@@ -12,6 +12,7 @@ dist_man_MANS = \
 	man/rdmalloc.7 \
 	man/rdm_aligned_alloc.3 \
 	man/rdm_calloc.3 \
+	man/rdm_deregister.3 \
 	man/rdm_free.3 \
 	man/rdm_free_sized.3 \
 	man/rdm_key.3 \
@@ -32,6 +33,8 @@ dist_man_MANS = \
 	man/rdm_pool_stats.3 \
 	man/rdm_pool_trim.3 \
 	man/rdm_realloc.3 \
+	man/rdm_register.3 \
+	man/rdm_register_unsafe.3 \
 	man/rdm_regions_check.3 \
 	man/rdm_regions_export.3 \
 	man/rdm_regions_resolve.3 \

@@ -26,6 +26,7 @@ check_PROGRAMS = \
 	tests/unit/written \
 	tests/unit/cache tests/unit/depot \
 	tests/house/contracts \
+	tests/unit/foreign \
 	tests/unit/keys tests/unit/merge \
 	tests/unit/pages \
 	tests/unit/rails \
@@ -105,7 +106,8 @@ if HAVE_URING
 check_PROGRAMS += \
 	tests/faults/memlock \
 	tests/faults/uring \
-	tests/fork/device_anon tests/fork/device_shared tests/fork/device_hugetlb
+	tests/fork/device_anon tests/fork/device_shared tests/fork/device_hugetlb \
+	tests/fork/foreign
 tests_faults_memlock_SOURCES = tests/faults/memlock.c tests/faults/sparse.h
 tests_faults_uring_SOURCES = tests/faults/uring.c tests/faults/sparse.h
 endif

@@ -26,12 +26,12 @@ static int recorder_reg(void *context, void *addr, size_t length, struct rdm_mr 
 	struct t_region *region;
 
 	T_CHECKF(!recorder->inside++, "two threads in one registrar");
-	T_CHECKF(length && !(base % t_page()) && !(length % t_page()),
+	T_CHECKF(length && (recorder->any || (!(base % t_page()) && !(length % t_page()))),
 		 "registration of %p + %zu is not of whole pages", addr, length);
 	T_CHECKF(!recorder->ops.max_len || length <= recorder->ops.max_len,
 		 "registration of %zu is longer than max_len", length);
-	T_CHECKF(!t_recorder_touches(recorder, base, base + length), "%p + %zu is registered twice",
-		 addr, length);
+	T_CHECKF(recorder->any || !t_recorder_touches(recorder, base, base + length),
+		 "%p + %zu is registered twice", addr, length);
 	recorder->regs++;
 	if (recorder->on_reg)
 		recorder->on_reg(recorder, addr, length);

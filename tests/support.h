@@ -197,6 +197,7 @@ struct t_recorder {
 	size_t fail_reg; /* the n-th call of reg from now fails; 0: none */
 	int fail_errno;
 	size_t fail_dereg; /* so many calls of dereg from now fail with EIO */
+	bool any;          /* memory of the program's own: not whole pages, and some of it twice */
 	_Atomic(int) inside;
 	void (*on_reg)(struct t_recorder *recorder, void *addr, size_t length);
 	void (*on_dereg)(struct t_recorder *recorder, void *addr, size_t length);

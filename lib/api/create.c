@@ -15,6 +15,7 @@
 #include "heap/settle.h"
 #include "memory/meta.h"
 #include "memory/reserve.h"
+#include "pool/foreign.h"
 #include "pool/growth.h"
 #include "pool/publish.h"
 #include "slab/fill.h"
@@ -182,7 +183,9 @@ static int return_everything(struct rdm_pool *pool)
 	rdm_arena_reset(&pool->heap.arena);
 	rdm_arena_purge(&pool->heap.arena);
 	rdm_slabs_uncarve_all(&pool->slabs);
-	error = rdm_slabs_trim(&pool->slabs, 0);
+	error = rdm_foreign_end(pool);
+	if (!error)
+		error = rdm_slabs_trim(&pool->slabs, 0);
 	if (!error)
 		rdm_slabs_close_rails(&pool->slabs, false);
 	return error;
@@ -210,6 +213,13 @@ int rdm_pool_destroy(rdm_pool *pool)
 			"rdm_pool_destroy: pool %s has %zu live blocks (%zu bytes): free them, or "
 			"call rdm_pool_reset() first",
 			pool->name, blocks, bytes);
+		return rdm_quiesce_leave(EBUSY);
+	}
+	if (rdm_foreign_count(pool)) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_pool_destroy: pool %s has %zu ranges of rdm_register(): rdm_deregister() "
+			"them, or call rdm_pool_reset() first",
+			pool->name, rdm_foreign_count(pool));
 		return rdm_quiesce_leave(EBUSY);
 	}
 	error = return_everything(pool);

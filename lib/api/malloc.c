@@ -13,6 +13,7 @@
 #include "memory/meta.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
+#include "pool/foreign.h"
 #include "pool/growth.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
@@ -426,9 +427,12 @@ __attribute__((noinline)) static int key_slowly(const void *ptr, size_t rail, st
 {
 	const struct rdm_slab *slab = rdm_slab_of(ptr);
 
-	if (!slab || !key)
-		errno = EINVAL;
-	else if (atomic_load(&slab->heap->inherited))
+	if (!slab) {
+		int error = rdm_foreign_key(ptr, rail, key);
+
+		return error ? refuse(error) : 0;
+	}
+	if (atomic_load(&slab->heap->inherited))
 		errno = ECHILD;
 	else if (rail >= RDM_RAILS_MAX || !(atomic_load(&slab->keyed) >> rail & 1))
 		errno = ENOENT;

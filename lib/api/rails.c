@@ -5,6 +5,7 @@
 #include "base/contract.h"
 #include "base/log.h"
 #include "memory/rail.h"
+#include "pool/foreign.h"
 #include "pool/growth.h"
 #include "pool/pool.h"
 #include "rdmalloc.h"
@@ -45,6 +46,15 @@ static int check_max_length(const struct rdm_pool *pool, const struct rdm_rail *
 	return EFBIG;
 }
 
+/* From all that is registered. 0 or an errno value: then something still is. */
+static int detach(struct rdm_pool *pool, int slot)
+{
+	int slabs = rdm_slabs_detach(&pool->slabs, slot);
+	int foreign = rdm_foreign_detach(pool, slot);
+
+	return slabs ? slabs : foreign;
+}
+
 /* Takes over `rail`, which is open, also when it fails. */
 static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 {
@@ -63,6 +73,8 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 	}
 	pool->slabs.rails[slot] = *rail;
 	error = rdm_slabs_attach(&pool->slabs, slot);
+	if (!error)
+		error = rdm_foreign_attach(pool, slot);
 	rdm_growth_changed(pool);
 	if (!error) {
 		rdm_pool_end_inheritance(pool);
@@ -70,7 +82,7 @@ static int attach(struct rdm_pool *pool, struct rdm_rail *rail)
 		return slot;
 	}
 	/* If a slab could not be let go the slot stays taken, closing. */
-	if (!rdm_slabs_detach(&pool->slabs, slot))
+	if (!detach(pool, slot))
 		rdm_rail_close(&pool->slabs.rails[slot], false);
 	return rdm_quiesce_leave(error);
 }
@@ -128,7 +140,7 @@ int rdm_pool_remove_rail(rdm_pool *pool, int rail)
 			rail);
 		return rdm_quiesce_leave(ENOENT);
 	}
-	error = rdm_slabs_detach(&pool->slabs, rail);
+	error = detach(pool, rail);
 	if (!error)
 		rdm_rail_close(&pool->slabs.rails[rail], false);
 	rdm_growth_changed(pool);

@@ -18,6 +18,7 @@
 #include "heap/settle.h"
 #include "memory/keys.h"
 #include "memory/reserve.h"
+#include "pool/foreign.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
 #include "slab/registration.h"
@@ -188,6 +189,7 @@ static void drop(void)
 	rdm_assert(rdm_lock_is_mine(&making));
 	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next)
 		pool->slabs.ops->postfork_parent(&pool->slabs);
+	rdm_snapshot_postfork_parent_foreign();
 	left_over = false;
 }
 
@@ -205,6 +207,7 @@ static bool make_ready(const void *stack, struct wait *wait)
 		drop();
 	if (guest)
 		guest->prefork(stack, !ready);
+	rdm_snapshot_prefork_foreign();
 	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next)
 		pool->slabs.ops->prefork(&pool->slabs);
 	ready++;
@@ -318,6 +321,8 @@ void rdm_fork_end_in_child(const struct rdm_fork *fork)
 	atomic_fetch_add(&era, 1);
 	rdm_reserve_postfork_child();
 	rdm_keys_postfork_child();
+	rdm_snapshot_postfork_child_foreign();
+	rdm_foreign_postfork_child();
 	rdm_lock_forget_others(&making);
 	for (struct rdm_pool *pool = rdm_pools(); pool; pool = pool->next)
 		leave_pool_in_child(pool, fork);

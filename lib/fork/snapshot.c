@@ -7,14 +7,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/ablate.h"
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
 #include "memory/reserve.h"
 #include "memory/slab_map.h"
+#include "pool/foreign.h"
 #include "slab/live.h"
 #include "slab/registration.h"
 #include "sync/lock.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define RACES_LIKE_FORK __attribute__((no_sanitize("thread")))
@@ -157,5 +163,100 @@ void rdm_snapshot_postfork_child(struct rdm_slab_set *set)
 		if (slab->shadow)
 			slab->shadow = NULL;
 		rdm_reserve_keep(slab->base, slab->length, true);
+	}
+}
+
+static void copy_foreign(struct rdm_foreign *record)
+{
+	char *shadow =
+		rdm_kernel_map(NULL, record->kept_length, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+
+	if (shadow == MAP_FAILED) {
+		rdm_log(RDM_LOG_ERROR,
+			"fork: no memory to copy the %zu registered bytes at %p (errno %d): the child "
+			"gets a hole there",
+			record->kept_length, (void *)record->kept, errno);
+		return;
+	}
+	rdm_snapshot_copy(shadow, record->kept, record->kept_length);
+	record->shadow = shadow;
+}
+
+/* A stranger may have undone it. False: it is not mapped any more. */
+static bool keep_foreign(const struct rdm_foreign *record)
+{
+	return rdm_ablated(RDM_ABLATE_REASSERT) || rdm_ablated(RDM_ABLATE_DONTFORK) ||
+	       !rdm_kernel_advise(record->kept, record->kept_length, MADV_DONTFORK);
+}
+
+void rdm_snapshot_prefork_foreign(void)
+{
+	struct rdm_foreign *record = NULL;
+
+	/* Its pages stay out of the child all the same. */
+	if (!rdm_foreign_rests())
+		return;
+	while ((record = rdm_foreign_next(record))) {
+		if (!record->kept_length || atomic_load(&record->inherited))
+			continue;
+		if (!keep_foreign(record))
+			rdm_log(RDM_LOG_ERROR,
+				"fork: %zu bytes at %p are registered and not mapped any more (errno "
+				"%d): rdm_deregister() comes before munmap()",
+				record->length, (void *)record->base, errno);
+		else if (record->pool->slabs.fork == RDM_FORK_COPY && !record->shadow)
+			copy_foreign(record);
+	}
+}
+
+void rdm_snapshot_postfork_parent_foreign(void)
+{
+	struct rdm_foreign *record = NULL;
+
+	if (!rdm_foreign_rests())
+		return;
+	while ((record = rdm_foreign_next(record))) {
+		if (record->shadow)
+			rdm_kernel_unmap(record->shadow, record->kept_length);
+		record->shadow = NULL;
+	}
+}
+
+/* What begins at `at` of its pages: nothing of the child's may be there. */
+static bool place_foreign(const struct rdm_foreign *record, char *at)
+{
+	bool zero = record->pool->slabs.fork == RDM_FORK_ZERO;
+	size_t before = (size_t)(at - record->kept), length = record->kept_length - before;
+	char *got = rdm_kernel_map(at, length, zero ? PROT_READ | PROT_WRITE : PROT_NONE,
+				   MAP_NORESERVE | MAP_FIXED_NOREPLACE);
+
+	if (got != at) {
+		/* Before 4.17 it is a hint. */
+		if (got != MAP_FAILED)
+			rdm_kernel_unmap(got, length);
+		return false;
+	}
+	return !record->shadow || rdm_kernel_move(record->shadow + before, at, length, 0);
+}
+
+void rdm_snapshot_postfork_child_foreign(void)
+{
+	struct rdm_foreign *record = NULL;
+	char *done = NULL;
+
+	if (!rdm_foreign_rests())
+		return;
+	while ((record = rdm_foreign_next(record))) {
+		char *end = record->kept + record->kept_length;
+		char *at = record->kept > done ? record->kept : done;
+
+		if (atomic_load(&record->inherited) || !record->kept_length || at >= end)
+			continue;
+		if (!place_foreign(record, at))
+			rdm_log(RDM_LOG_ERROR,
+				"fork: the child cannot have its %zu registered bytes at %p (errno "
+				"%d): it gets a hole there",
+				record->length, (void *)record->base, errno);
+		done = end;
 	}
 }

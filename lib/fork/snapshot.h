@@ -28,6 +28,10 @@ bool rdm_snapshot_make_shadow(struct rdm_slab *slab, size_t bytes);
 void rdm_snapshot_drop(struct rdm_slab *slab);
 /* Other threads may write to it meanwhile, as they may while the kernel forks. */
 void rdm_snapshot_copy(char *to, const char *from, size_t length);
+/* What programs have registered of their own (pool/foreign.h), in the way of its pool. */
+void rdm_snapshot_prefork_foreign(void);
+void rdm_snapshot_postfork_parent_foreign(void);
+void rdm_snapshot_postfork_child_foreign(void);
 /* The hole, whatever a failed placement has left there; a line says so. */
 void rdm_snapshot_place_hole(char *base, size_t length);
 

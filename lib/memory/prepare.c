@@ -277,7 +277,8 @@ int rdm_prepare_dontfork(void *addr, size_t length)
 	rdm_assert(length);
 	if (rdm_ablated(RDM_ABLATE_DONTFORK) || !madvise(addr, length, MADV_DONTFORK))
 		return 0;
-	rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on a slab: %s", strerror(errno));
+	rdm_log(RDM_LOG_ERROR, "madvise(MADV_DONTFORK) on %zu bytes at %p: %s", length, addr,
+		strerror(errno));
 	return errno;
 }
 
@@ -287,7 +288,8 @@ void rdm_prepare_unmerge(void *addr, size_t length)
 	rdm_assert(length);
 	/* EINVAL: a kernel without KSM. */
 	if (madvise(addr, length, MADV_UNMERGEABLE) && errno != EINVAL)
-		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on a slab: %s", strerror(errno));
+		rdm_log(RDM_LOG_WARN, "madvise(MADV_UNMERGEABLE) on %zu bytes at %p: %s", length,
+			addr, strerror(errno));
 }
 
 void rdm_prepare_unmerge_new(void *addr, size_t length)

@@ -12,7 +12,7 @@
 #include "memory/reserve.h"
 #include "sync/quiesce.h"
 
-static void explain(const struct rdm_rail *rail, size_t length, int error)
+static void explain(const struct rdm_rail *rail, bool slab, size_t length, int error)
 {
 	bool limited = error == ENOMEM || error == EPERM || error == EAGAIN || error == ENOSPC;
 	const struct rdm_failure failure = { error, RDM_WANT_PINS, length, NULL };
@@ -21,9 +21,9 @@ static void explain(const struct rdm_rail *rail, size_t length, int error)
 	rdm_assert(error > 0);
 	rdm_assert(rail->registrar.name);
 	rdm_blame_find(&failure, &memlock);
-	rdm_log(RDM_LOG_ERROR, "%s: cannot register a slab of %zu MiB (%s)%s%s",
-		rail->registrar.name, length >> 20, strerror(error), memlock.at,
-		limited ? rail->hint : "");
+	rdm_log(RDM_LOG_ERROR, "%s: cannot register %s of %zu %s (%s)%s%s", rail->registrar.name,
+		slab ? "a slab" : "memory", slab ? length >> 20 : length, slab ? "MiB" : "bytes",
+		strerror(error), memlock.at, limited ? rail->hint : "");
 }
 
 /* Nobody could go on: slabs are half made, and the lock is held for a thread that is gone. */
@@ -43,8 +43,7 @@ int rdm_rail_register(const struct rdm_rail *rail, void *addr, size_t length, st
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(rail->used && rail->registrar.reg);
 	rdm_assert(mr);
-	rdm_assert(!((uintptr_t)addr & (RDM_GRANULE - 1)));
-	rdm_assert(length && !(length & (RDM_GRANULE - 1)));
+	rdm_assert(addr && length);
 	*mr = (struct rdm_mr){ 0 };
 	pthread_cleanup_push(die_of_leaving, (void *)rail);
 	error = rail->registrar.reg(rail->context, addr, length, mr);
@@ -53,7 +52,7 @@ int rdm_rail_register(const struct rdm_rail *rail, void *addr, size_t length, st
 	if (error < 0)
 		error = EIO;
 	if (error)
-		explain(rail, length, error);
+		explain(rail, rdm_reserve_has(addr), length, error);
 	return error;
 }
 
@@ -71,9 +70,10 @@ int rdm_rail_deregister(const struct rdm_rail *rail, void *addr, size_t length,
 	if (error < 0)
 		error = EIO;
 	if (error)
-		rdm_log(RDM_LOG_ERROR,
-			"%s: cannot deregister the slab %p of %zu MiB (%s): it stays mapped and unused",
-			rail->registrar.name, addr, length >> 20, strerror(error));
+		rdm_log(RDM_LOG_ERROR, "%s: cannot deregister %zu bytes at %p (%s): %s",
+			rail->registrar.name, length, addr, strerror(error),
+			rdm_reserve_has(addr) ? "the slab stays mapped and unused" :
+						"they stay registered");
 	return error;
 }
 

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pool/foreign.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/blame.h"
+#include "base/contract.h"
+#include "base/kernel.h"
+#include "base/log.h"
+#include "memory/meta.h"
+#include "memory/prepare.h"
+#include "memory/rail.h"
+#include "memory/reserve.h"
+#include "pool/foreign_memory.h"
+#include "rdmalloc.h"
+#include "slab/registration.h"
+#include "sync/quiesce.h"
+
+/*
+ * By their first address. `reach` is how far this entry and all before it go: who looks for an
+ * address goes back from the last entry that starts at or before it, until none reaches it.
+ */
+struct entry {
+	_Atomic uintptr_t start, end, reach;
+	struct rdm_foreign *_Atomic record;
+};
+
+/* What is read without a lock. Odd `changes`: it is being changed. */
+static _Atomic unsigned changes;
+static struct entry *_Atomic table;
+static _Atomic size_t count;
+
+/* Under the quiesce lock. */
+static size_t capacity;
+static uint64_t births;
+static struct rdm_foreign *unused;
+
+static unsigned begin_reading(void)
+{
+	unsigned seen;
+
+	do
+		seen = atomic_load_explicit(&changes, memory_order_acquire);
+	while (seen & 1);
+	return seen;
+}
+
+static bool has_changed(unsigned seen)
+{
+	atomic_thread_fence(memory_order_acquire);
+	return atomic_load_explicit(&changes, memory_order_relaxed) != seen;
+}
+
+static void begin_change(void)
+{
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_assert(!(atomic_load(&changes) & 1));
+	atomic_fetch_add(&changes, 1);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void end_change(void)
+{
+	rdm_assert(atomic_load(&changes) & 1);
+	atomic_fetch_add(&changes, 1);
+}
+
+static uintptr_t get(const _Atomic uintptr_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+static struct rdm_foreign *record_of(const struct entry *entry)
+{
+	return atomic_load_explicit(&entry->record, memory_order_relaxed);
+}
+
+/* How many entries start at or before an address. */
+static size_t until(const struct entry *entries, size_t n, uintptr_t address)
+{
+	size_t low = 0;
+
+	while (low < n) {
+		size_t middle = low + (n - low) / 2;
+
+		if (get(&entries[middle].start) <= address)
+			low = middle + 1;
+		else
+			n = middle;
+	}
+	return low;
+}
+
+/* The oldest that covers the range: whoever asked for a part of one finds the same one again. */
+static struct rdm_foreign *find(uintptr_t start, uintptr_t end)
+{
+	const struct entry *entries = atomic_load_explicit(&table, memory_order_acquire);
+	size_t i = until(entries, atomic_load_explicit(&count, memory_order_acquire), start);
+	struct rdm_foreign *found = NULL;
+
+	for (; i && get(&entries[i - 1].reach) >= end; i--) {
+		struct rdm_foreign *record = record_of(&entries[i - 1]);
+
+		if (get(&entries[i - 1].end) >= end && (!found || record->born < found->born))
+			found = record;
+	}
+	return found;
+}
+
+int rdm_foreign_key(const void *ptr, size_t rail, struct rdm_key *key)
+{
+	uintptr_t at = (uintptr_t)ptr;
+	const struct rdm_foreign *record;
+	unsigned seen;
+	int error;
+
+	if (!atomic_load_explicit(&count, memory_order_relaxed) || at + 1 < at)
+		return EINVAL;
+	do {
+		seen = begin_reading();
+		record = find(at, at + 1);
+		if (!record)
+			error = EINVAL;
+		else if (atomic_load(&record->inherited))
+			error = ECHILD;
+		else if (rail >= RDM_RAILS_MAX ||
+			 !(atomic_load_explicit(&record->keyed, memory_order_acquire) >> rail & 1))
+			error = ENOENT;
+		else {
+			error = 0;
+			*key = (struct rdm_key){ .lkey = record->mr[rail].lkey,
+						 .rkey = record->mr[rail].rkey,
+						 .handle = record->mr[rail].handle,
+						 .base = record->base,
+						 .length = record->length };
+		}
+	} while (has_changed(seen));
+	return error;
+}
+
+static void put(struct entry *entry, const struct entry *before, struct rdm_foreign *record)
+{
+	uintptr_t start = (uintptr_t)record->base, end = start + record->length;
+	uintptr_t reach = before ? get(&before->reach) : 0;
+
+	atomic_store_explicit(&entry->start, start, memory_order_relaxed);
+	atomic_store_explicit(&entry->end, end, memory_order_relaxed);
+	atomic_store_explicit(&entry->reach, reach > end ? reach : end, memory_order_relaxed);
+	atomic_store_explicit(&entry->record, record, memory_order_relaxed);
+}
+
+/* Who reads the old one finds the same there, so it stays: half of what the new one takes, at most. */
+static bool have_room(void)
+{
+	size_t more = capacity ? 2 * capacity : 64;
+	const struct entry *old = atomic_load(&table);
+	struct entry *entries;
+
+	rdm_assert(rdm_quiesce_is_held());
+	if (atomic_load(&count) < capacity)
+		return true;
+	entries = rdm_meta_alloc(more * sizeof(*entries));
+	if (!entries)
+		return false;
+	for (size_t i = 0; i < capacity; i++)
+		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&old[i]));
+	atomic_store(&table, entries);
+	capacity = more;
+	return true;
+}
+
+/* There is room. */
+static void insert(struct rdm_foreign *record)
+{
+	struct entry *entries = atomic_load(&table);
+	size_t n = atomic_load(&count);
+	size_t place = until(entries, n, (uintptr_t)record->base);
+
+	rdm_assert(n < capacity);
+	begin_change();
+	for (size_t i = n; i > place; i--)
+		atomic_store_explicit(&entries[i].record, record_of(&entries[i - 1]),
+				      memory_order_relaxed);
+	atomic_store_explicit(&entries[place].record, record, memory_order_relaxed);
+	for (size_t i = place; i <= n; i++)
+		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&entries[i]));
+	atomic_store(&count, n + 1);
+	end_change();
+}
+
+static size_t place_of(const struct rdm_foreign *record)
+{
+	const struct entry *entries = atomic_load(&table);
+	size_t i = until(entries, atomic_load(&count), (uintptr_t)record->base);
+
+	while (record_of(&entries[i - 1]) != record)
+		i--;
+	return i - 1;
+}
+
+static void take_out(struct rdm_foreign *record)
+{
+	struct entry *entries = atomic_load(&table);
+	size_t n = atomic_load(&count) - 1;
+
+	begin_change();
+	for (size_t i = place_of(record); i < n; i++)
+		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&entries[i + 1]));
+	atomic_store(&count, n);
+	end_change();
+	record->next = unused;
+	unused = record;
+}
+
+bool rdm_foreign_rests(void)
+{
+	return !(atomic_load(&changes) & 1);
+}
+
+struct rdm_foreign *rdm_foreign_next(const struct rdm_foreign *before)
+{
+	size_t place = before ? place_of(before) + 1 : 0;
+
+	return place < atomic_load(&count) ? record_of(&atomic_load(&table)[place]) : NULL;
+}
+
+/* Pages that no other record keeps are the children's again. */
+static void let_children_have(const struct rdm_foreign *record)
+{
+	char *at = record->kept, *end = record->kept + record->kept_length;
+	const struct rdm_foreign *other = NULL;
+
+	while (at < end && (other = rdm_foreign_next(other))) {
+		if (other == record || !other->kept_length ||
+		    other->kept + other->kept_length <= at)
+			continue;
+		if (other->kept >= end)
+			break;
+		if (other->kept > at)
+			rdm_kernel_advise(at, (size_t)(other->kept - at), MADV_DOFORK);
+		at = other->kept + other->kept_length;
+	}
+	if (at < end)
+		rdm_kernel_advise(at, (size_t)(end - at), MADV_DOFORK);
+}
+
+/* ibv_dereg_mr() may have called madvise(MADV_DOFORK) on what others keep. */
+static void keep_others(const struct rdm_foreign *record)
+{
+	const struct rdm_foreign *other = NULL;
+
+	while ((other = rdm_foreign_next(other)))
+		if (other != record && other->kept_length &&
+		    other->kept < record->kept + record->kept_length &&
+		    other->kept + other->kept_length > record->kept)
+			rdm_prepare_dontfork(other->kept, other->kept_length);
+}
+
+static int register_with(struct rdm_foreign *record, int rail)
+{
+	struct rdm_slab_set *set = &record->pool->slabs;
+	size_t max = set->rails[rail].registrar.max_len;
+	int error;
+
+	rdm_assert(!(atomic_load(&record->keyed) >> rail & 1));
+	if (max && record->length > max) {
+		rdm_log(RDM_LOG_ERROR, "%s registers at most %zu bytes at a time, not %zu",
+			set->rails[rail].registrar.name, max, record->length);
+		return EFBIG;
+	}
+	/* Paging, KSM or a fork may have undone an earlier write. */
+	if (record->kept_length) {
+		rdm_prepare_unmerge(record->kept, record->kept_length);
+		rdm_prepare_dirty(record->kept, record->kept_length);
+	}
+	error = rdm_rail_register(&set->rails[rail], record->base, record->length,
+				  &record->mr[rail]);
+	if (error)
+		return error;
+	atomic_fetch_add(&set->registrations, 1);
+	atomic_fetch_or_explicit(&record->keyed, 1U << rail, memory_order_release);
+	return 0;
+}
+
+static int deregister_from(struct rdm_foreign *record, int rail)
+{
+	struct rdm_slab_set *set = &record->pool->slabs;
+	int error;
+
+	if (!(atomic_load(&record->keyed) >> rail & 1) || atomic_load(&record->inherited))
+		return 0;
+	atomic_fetch_and(&record->keyed, ~(1U << rail));
+	error = rdm_rail_deregister(&set->rails[rail], record->base, record->length,
+				    &record->mr[rail]);
+	if (error)
+		atomic_fetch_or(&record->keyed, 1U << rail);
+	else
+		set->deregistrations++;
+	return error;
+}
+
+/* It has no user. 0 or an errno value: then it is as it was, for some rail. */
+static int end(struct rdm_foreign *record)
+{
+	int error = 0;
+
+	for (int rail = 0; rail < RDM_RAILS_MAX; rail++) {
+		int failed = deregister_from(record, rail);
+
+		error = failed ? failed : error;
+	}
+	if (error)
+		return error;
+	if (record->kept_length && !atomic_load(&record->inherited)) {
+		let_children_have(record);
+		keep_others(record);
+	}
+	take_out(record);
+	return 0;
+}
+
+/* Keeps its pages from children, and registers it. 0 or an errno value. */
+static int begin(struct rdm_foreign *record)
+{
+	unsigned rails = rdm_slabs_open_rails(&record->pool->slabs);
+	int error =
+		record->kept_length ? rdm_prepare_dontfork(record->kept, record->kept_length) : 0;
+
+	for (int rail = 0; !error && rail < RDM_RAILS_MAX; rail++)
+		if (rails >> rail & 1)
+			error = register_with(record, rail);
+	return error;
+}
+
+/* Overlapping records of a child's parent mean nothing for memory that is registered now. */
+static int make_way(const struct rdm_pool *pool, const char *from, const char *to)
+{
+	struct rdm_foreign *other = NULL, *next = rdm_foreign_next(NULL);
+
+	while ((other = next)) {
+		next = rdm_foreign_next(other);
+		if (other->base >= to || other->base + other->length <= from)
+			continue;
+		if (atomic_load(&other->inherited)) {
+			take_out(other);
+		} else if (other->pool != pool) {
+			rdm_log(RDM_LOG_ERROR,
+				"rdm_register: pool %s has memory at %p registered: give one pool a "
+				"rail for each device",
+				other->pool->name, (void *)other->base);
+			return EBUSY;
+		}
+	}
+	return 0;
+}
+
+static struct rdm_foreign *new_record(void)
+{
+	struct rdm_foreign *record = unused;
+
+	if (!have_room())
+		return NULL;
+	if (!record)
+		return rdm_meta_alloc(sizeof(*record));
+	unused = record->next;
+	return record;
+}
+
+static int add(struct rdm_pool *pool, char *base, size_t length,
+	       const struct rdm_foreign_memory *memory)
+{
+	int error = make_way(pool, base, base + length);
+	struct rdm_foreign *record = error ? NULL : new_record();
+
+	if (error)
+		return error;
+	if (!record) {
+		rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure, "rdm_register: no memory for a record");
+		return ENOMEM;
+	}
+	record->pool = pool;
+	record->base = base;
+	record->length = length;
+	record->kept = memory->kept;
+	record->kept_length = memory->kept_length;
+	record->born = births++;
+	record->shadow = NULL;
+	atomic_store(&record->uses, 0);
+	atomic_store(&record->keyed, 0);
+	atomic_store(&record->inherited, false);
+	/* A fork while it is being made must find it. */
+	insert(record);
+	error = begin(record);
+	if (!error)
+		atomic_store(&record->uses, 1);
+	/* Where a rail does not let go either, it stays without a user, to be tried again. */
+	else if (end(record))
+		rdm_log(RDM_LOG_ERROR, "rdm_register: %zu bytes at %p stay half registered", length,
+			(void *)base);
+	return error;
+}
+
+/* With the lock. 0 or an errno value: then it stays, and has that user still. */
+static int release(struct rdm_foreign *record)
+{
+	int error;
+
+	rdm_assert(rdm_quiesce_is_held());
+	if (atomic_load(&record->uses) && atomic_fetch_sub(&record->uses, 1) > 1)
+		return 0;
+	error = end(record);
+	if (error)
+		atomic_store(&record->uses, 1);
+	return error;
+}
+
+/* Changes the number of users, of one that has more than `least`. */
+static bool count_user(struct rdm_foreign *record, size_t least, int step)
+{
+	size_t uses = atomic_load_explicit(&record->uses, memory_order_relaxed);
+
+	while (uses > least)
+		if (atomic_compare_exchange_weak(&record->uses, &uses, uses + (size_t)step))
+			return true;
+	return false;
+}
+
+/* The pool's own record of a range, without the lock; NULL: there is none, or it has changed. */
+static struct rdm_foreign *find_quickly(const struct rdm_pool *pool, uintptr_t from, uintptr_t to,
+					unsigned *seen)
+{
+	struct rdm_foreign *record;
+
+	if (!pool || to <= from || !atomic_load_explicit(&count, memory_order_relaxed))
+		return NULL;
+	*seen = begin_reading();
+	record = find(from, to);
+	if (!record || record->pool != pool || atomic_load(&record->inherited) ||
+	    has_changed(*seen))
+		return NULL;
+	return record;
+}
+
+static int register_slowly(struct rdm_pool *pool, void *address, size_t length, unsigned accepted,
+			   unsigned *unsafe)
+{
+	struct rdm_foreign_memory memory;
+	struct rdm_foreign *record;
+	int error;
+
+	rdm_assert(rdm_quiesce_is_held());
+	if (atomic_load(&pool->heap.inherited)) {
+		rdm_log(RDM_LOG_ERROR, "rdm_register: pool %s was inherited through fork()",
+			pool->name);
+		return ECHILD;
+	}
+	error = rdm_foreign_memory_look(address, length, &memory);
+	if (error)
+		return error;
+	*unsafe = memory.unsafe;
+	if (memory.unsafe & ~accepted) {
+		rdm_log(RDM_LOG_ERROR,
+			"rdm_register: %zu bytes at %p cannot be kept through fork(): %s", length,
+			address, rdm_foreign_memory_why(memory.unsafe & ~accepted));
+		return memory.unsafe & RDM_UNSAFE_READ_ONLY ? EACCES : EINVAL;
+	}
+	record = find((uintptr_t)address, (uintptr_t)address + length);
+	if (record && record->pool == pool && !atomic_load(&record->inherited)) {
+		/* One without a user is what a rail has not let go. */
+		if (!atomic_load(&record->uses) && (error = end(record)))
+			return error;
+		if (atomic_load(&record->uses)) {
+			atomic_fetch_add(&record->uses, 1);
+			return 0;
+		}
+	}
+	return add(pool, address, length, &memory);
+}
+
+static bool check_range(const char *caller, const void *address, size_t length)
+{
+	uintptr_t start = (uintptr_t)address;
+
+	if (address && length && start + length > start && !rdm_reserve_has(address) &&
+	    !rdm_reserve_has((const char *)address + length - 1))
+		return true;
+	rdm_log(RDM_LOG_ERROR,
+		"%s: %zu bytes at %p are no memory of the program's (a pool's own has its keys)",
+		caller, length, address);
+	errno = EINVAL;
+	return false;
+}
+
+static int register_range(const char *caller, struct rdm_pool *pool, void *address, size_t length,
+			  unsigned accepted, unsigned *unsafe)
+{
+	if (!rdm_pool_check(pool, caller) || !check_range(caller, address, length) ||
+	    !rdm_quiesce_enter(caller))
+		return -1;
+	return rdm_quiesce_leave(register_slowly(pool, address, length, accepted, unsafe));
+}
+
+int rdm_register(rdm_pool *pool, void *address, size_t length)
+{
+	uintptr_t start = (uintptr_t)address;
+	unsigned seen, unsafe;
+	struct rdm_foreign *record = find_quickly(pool, start, start + length, &seen);
+	int result;
+
+	if (!record || !count_user(record, 0, 1))
+		return register_range("rdm_register", pool, address, length, 0, &unsafe);
+	if (!has_changed(seen))
+		return 0;
+	/* It may be that of another range by now. */
+	result = register_range("rdm_register", pool, address, length, 0, &unsafe);
+	if (rdm_quiesce_enter("rdm_register"))
+		rdm_quiesce_leave(release(record));
+	return result;
+}
+
+int rdm_register_unsafe(rdm_pool *pool, void *address, size_t length)
+{
+	unsigned unsafe = 0;
+
+	return register_range("rdm_register_unsafe", pool, address, length, ~0U, &unsafe) ?
+		       -1 :
+		       (int)unsafe;
+}
+
+static int deregister_slowly(const struct rdm_pool *pool, void *address, size_t length)
+{
+	struct rdm_foreign *record = find((uintptr_t)address, (uintptr_t)address + length);
+
+	rdm_assert(rdm_quiesce_is_held());
+	if (!record || record->pool != pool) {
+		rdm_log(RDM_LOG_ERROR, "rdm_deregister: pool %s has no %zu bytes at %p registered",
+			pool->name, length, address);
+		return ENOENT;
+	}
+	return release(record);
+}
+
+int rdm_deregister(rdm_pool *pool, void *address, size_t length)
+{
+	uintptr_t start = (uintptr_t)address;
+	unsigned seen;
+	struct rdm_foreign *record = find_quickly(pool, start, start + length, &seen);
+
+	/* The caller's own use keeps it what it is. */
+	if (record && count_user(record, 1, -1))
+		return 0;
+	if (!rdm_pool_check(pool, "rdm_deregister") ||
+	    !check_range("rdm_deregister", address, length) || !rdm_quiesce_enter("rdm_deregister"))
+		return -1;
+	return rdm_quiesce_leave(deregister_slowly(pool, address, length));
+}
+
+int rdm_foreign_attach(struct rdm_pool *pool, int rail)
+{
+	struct rdm_foreign *record = NULL;
+	int error = 0;
+
+	rdm_assert(rdm_quiesce_is_held());
+	while (!error && (record = rdm_foreign_next(record)))
+		if (record->pool == pool && !atomic_load(&record->inherited))
+			error = register_with(record, rail);
+	return error;
+}
+
+int rdm_foreign_detach(struct rdm_pool *pool, int rail)
+{
+	struct rdm_foreign *record = NULL;
+	int error = 0;
+
+	rdm_assert(rdm_quiesce_is_held());
+	while ((record = rdm_foreign_next(record))) {
+		int failed = record->pool == pool ? deregister_from(record, rail) : 0;
+
+		error = failed ? failed : error;
+		if (record->pool == pool && record->kept_length && !atomic_load(&record->inherited))
+			rdm_prepare_dontfork(record->kept, record->kept_length);
+	}
+	return error;
+}
+
+size_t rdm_foreign_count(const struct rdm_pool *pool)
+{
+	const struct rdm_foreign *record = NULL;
+	size_t n = 0;
+
+	rdm_assert(rdm_quiesce_is_held());
+	while ((record = rdm_foreign_next(record)))
+		n += record->pool == pool && !atomic_load(&record->inherited) &&
+		     atomic_load(&record->uses);
+	return n;
+}
+
+int rdm_foreign_end(struct rdm_pool *pool)
+{
+	struct rdm_foreign *record, *next = rdm_foreign_next(NULL);
+	int error = 0;
+
+	rdm_assert(rdm_quiesce_is_held());
+	while ((record = next)) {
+		int failed = 0;
+
+		next = rdm_foreign_next(record);
+		if (record->pool == pool) {
+			atomic_store(&record->uses, 0);
+			failed = end(record);
+		}
+		error = failed ? failed : error;
+	}
+	return error;
+}
+
+void rdm_foreign_postfork_child(void)
+{
+	struct rdm_foreign *record = NULL;
+
+	/* A thread that the child does not have, or that has forked meanwhile, was changing it. */
+	if (!rdm_foreign_rests()) {
+		atomic_store(&count, 0);
+		atomic_fetch_add(&changes, 1);
+	}
+	while ((record = rdm_foreign_next(record))) {
+		atomic_store(&record->inherited, true);
+		record->shadow = NULL;
+	}
+}
