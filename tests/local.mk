@@ -188,6 +188,7 @@ tests_unit_resize_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=rdm_je_xallocx -Wl,--wrap=rdm_slabs_carve
 tests_unit_resize_LDADD = $(STEP_TEST_LIBS)
 tests_unit_progress_LDADD = $(STEP_TEST_LIBS)
+tests_unit_foreign_LDADD = $(STEP_TEST_LIBS)
 tests_unit_reserve_SOURCES = tests/unit/reserve.c tests/fork/backing.h
 tests_unit_reserve_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=madvise -Wl,--wrap=mprotect -Wl,--wrap=pthread_create
