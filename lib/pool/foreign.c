@@ -333,9 +333,19 @@ static int begin(struct rdm_foreign *record)
 	return error;
 }
 
+/* What is asked for, by which function. */
+struct request {
+	const char *caller;
+	struct rdm_pool *pool;
+	char *address;
+	size_t length;
+	unsigned accepted; /* enum rdm_unsafe, what the caller takes */
+};
+
 /* Overlapping records of a child's parent mean nothing for memory that is registered now. */
-static int make_way(const struct rdm_pool *pool, const char *from, const char *to)
+static int make_way(const struct request *request)
 {
+	const char *from = request->address, *to = from + request->length;
 	struct rdm_foreign *other = NULL, *next = rdm_foreign_next(NULL);
 
 	while ((other = next)) {
@@ -344,11 +354,11 @@ static int make_way(const struct rdm_pool *pool, const char *from, const char *t
 			continue;
 		if (atomic_load(&other->inherited)) {
 			take_out(other);
-		} else if (other->pool != pool) {
+		} else if (other->pool != request->pool) {
 			rdm_log(RDM_LOG_ERROR,
-				"rdm_register: pool %s has memory at %p registered: give one pool a "
-				"rail for each device",
-				other->pool->name, (void *)other->base);
+				"%s: pool %s has memory at %p registered: give one pool a rail for "
+				"each device",
+				request->caller, other->pool->name, (void *)other->base);
 			return EBUSY;
 		}
 	}
@@ -367,21 +377,21 @@ static struct rdm_foreign *new_record(void)
 	return record;
 }
 
-static int add(struct rdm_pool *pool, char *base, size_t length,
-	       const struct rdm_foreign_memory *memory)
+static int add(const struct request *request, const struct rdm_foreign_memory *memory)
 {
-	int error = make_way(pool, base, base + length);
+	int error = make_way(request);
 	struct rdm_foreign *record = error ? NULL : new_record();
 
 	if (error)
 		return error;
 	if (!record) {
-		rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure, "rdm_register: no memory for a record");
+		rdm_blame(RDM_LOG_ERROR, &rdm_meta_failure, "%s: no memory for a record",
+			  request->caller);
 		return ENOMEM;
 	}
-	record->pool = pool;
-	record->base = base;
-	record->length = length;
+	record->pool = request->pool;
+	record->base = request->address;
+	record->length = request->length;
 	record->kept = memory->kept;
 	record->kept_length = memory->kept_length;
 	record->born = births++;
@@ -396,8 +406,8 @@ static int add(struct rdm_pool *pool, char *base, size_t length,
 		atomic_store(&record->uses, 1);
 	/* Where a rail does not let go either, it stays without a user, to be tried again. */
 	else if (end(record))
-		rdm_log(RDM_LOG_ERROR, "rdm_register: %zu bytes at %p stay half registered", length,
-			(void *)base);
+		rdm_log(RDM_LOG_ERROR, "%s: %zu bytes at %p stay half registered", request->caller,
+			request->length, (void *)request->address);
 	return error;
 }
 
@@ -442,31 +452,41 @@ static struct rdm_foreign *find_quickly(const struct rdm_pool *pool, uintptr_t f
 	return record;
 }
 
-static int register_slowly(struct rdm_pool *pool, void *address, size_t length, unsigned accepted,
-			   unsigned *unsafe)
+/* The caller takes it as it is: 0, or an errno value with a line. */
+static int judge(const struct request *request, const struct rdm_foreign_memory *memory)
 {
+	unsigned refused = memory->unsafe & ~request->accepted;
+
+	if (!refused)
+		return 0;
+	rdm_log(RDM_LOG_ERROR, "%s: %zu bytes at %p cannot be kept through fork(): %s",
+		request->caller, request->length, (void *)request->address,
+		rdm_foreign_memory_why(refused));
+	return refused & RDM_UNSAFE_READ_ONLY ? EACCES : EINVAL;
+}
+
+static int register_slowly(const struct request *request, unsigned *unsafe)
+{
+	uintptr_t start = (uintptr_t)request->address;
 	struct rdm_foreign_memory memory;
 	struct rdm_foreign *record;
 	int error;
 
 	rdm_assert(rdm_quiesce_is_held());
-	if (atomic_load(&pool->heap.inherited)) {
-		rdm_log(RDM_LOG_ERROR, "rdm_register: pool %s was inherited through fork()",
-			pool->name);
+	if (atomic_load(&request->pool->heap.inherited)) {
+		rdm_log(RDM_LOG_ERROR, "%s: pool %s was inherited through fork()", request->caller,
+			request->pool->name);
 		return ECHILD;
 	}
-	error = rdm_foreign_memory_look(address, length, &memory);
+	error = rdm_foreign_memory_look(request->caller, request->address, request->length,
+					&memory);
+	if (!error)
+		error = judge(request, &memory);
 	if (error)
 		return error;
 	*unsafe = memory.unsafe;
-	if (memory.unsafe & ~accepted) {
-		rdm_log(RDM_LOG_ERROR,
-			"rdm_register: %zu bytes at %p cannot be kept through fork(): %s", length,
-			address, rdm_foreign_memory_why(memory.unsafe & ~accepted));
-		return memory.unsafe & RDM_UNSAFE_READ_ONLY ? EACCES : EINVAL;
-	}
-	record = find((uintptr_t)address, (uintptr_t)address + length);
-	if (record && record->pool == pool && !atomic_load(&record->inherited)) {
+	record = find(start, start + request->length);
+	if (record && record->pool == request->pool && !atomic_load(&record->inherited)) {
 		/* One without a user is what a rail has not let go. */
 		if (!atomic_load(&record->uses) && (error = end(record)))
 			return error;
@@ -475,7 +495,7 @@ static int register_slowly(struct rdm_pool *pool, void *address, size_t length, 
 			return 0;
 		}
 	}
-	return add(pool, address, length, &memory);
+	return add(request, &memory);
 }
 
 static bool check_range(const char *caller, const void *address, size_t length)
@@ -492,28 +512,29 @@ static bool check_range(const char *caller, const void *address, size_t length)
 	return false;
 }
 
-static int register_range(const char *caller, struct rdm_pool *pool, void *address, size_t length,
-			  unsigned accepted, unsigned *unsafe)
+static int register_range(const struct request *request, unsigned *unsafe)
 {
-	if (!rdm_pool_check(pool, caller) || !check_range(caller, address, length) ||
-	    !rdm_quiesce_enter(caller))
+	if (!rdm_pool_check(request->pool, request->caller) ||
+	    !check_range(request->caller, request->address, request->length) ||
+	    !rdm_quiesce_enter(request->caller))
 		return -1;
-	return rdm_quiesce_leave(register_slowly(pool, address, length, accepted, unsafe));
+	return rdm_quiesce_leave(register_slowly(request, unsafe));
 }
 
 int rdm_register(rdm_pool *pool, void *address, size_t length)
 {
+	const struct request request = { "rdm_register", pool, address, length, 0 };
 	uintptr_t start = (uintptr_t)address;
 	unsigned seen, unsafe;
 	struct rdm_foreign *record = find_quickly(pool, start, start + length, &seen);
 	int result;
 
 	if (!record || !count_user(record, 0, 1))
-		return register_range("rdm_register", pool, address, length, 0, &unsafe);
+		return register_range(&request, &unsafe);
 	if (!has_changed(seen))
 		return 0;
 	/* It may be that of another range by now. */
-	result = register_range("rdm_register", pool, address, length, 0, &unsafe);
+	result = register_range(&request, &unsafe);
 	if (rdm_quiesce_enter("rdm_register"))
 		rdm_quiesce_leave(release(record));
 	return result;
@@ -521,11 +542,10 @@ int rdm_register(rdm_pool *pool, void *address, size_t length)
 
 int rdm_register_unsafe(rdm_pool *pool, void *address, size_t length)
 {
+	const struct request request = { "rdm_register_unsafe", pool, address, length, ~0U };
 	unsigned unsafe = 0;
 
-	return register_range("rdm_register_unsafe", pool, address, length, ~0U, &unsafe) ?
-		       -1 :
-		       (int)unsafe;
+	return register_range(&request, &unsafe) ? -1 : (int)unsafe;
 }
 
 static int deregister_slowly(const struct rdm_pool *pool, void *address, size_t length)

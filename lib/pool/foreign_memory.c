@@ -73,7 +73,8 @@ static unsigned judge(const struct sight *sight, bool whole_pages)
 	       (sight->on_stack ? RDM_UNSAFE_STACK : 0) | (whole_pages ? 0 : RDM_UNSAFE_PAGES);
 }
 
-int rdm_foreign_memory_look(void *base, size_t length, struct rdm_foreign_memory *memory)
+int rdm_foreign_memory_look(const char *caller, void *base, size_t length,
+			    struct rdm_foreign_memory *memory)
 {
 	uintptr_t start = (uintptr_t)base, page = rdm_page_size();
 	char *first = rdm_page_start((char *)base + page - 1);
@@ -85,13 +86,13 @@ int rdm_foreign_memory_look(void *base, size_t length, struct rdm_foreign_memory
 	rdm_assert(length && start + length > start);
 	if (error == EFAULT)
 		rdm_log(RDM_LOG_ERROR,
-			"rdm_register: the %zu bytes at %p are not all mapped: nothing is at %p",
+			"%s: the %zu bytes at %p are not all mapped: nothing is at %p", caller,
 			length, base, (void *)sight.end);
 	else if (error)
 		rdm_log(RDM_LOG_ERROR,
-			"rdm_register: /proc/self/maps cannot be read, which says what kind of memory "
+			"%s: /proc/self/maps cannot be read, which says what kind of memory "
 			"is at %p",
-			base);
+			caller, base);
 	if (error)
 		return error;
 	*memory = (struct rdm_foreign_memory){

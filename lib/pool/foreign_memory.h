@@ -16,7 +16,8 @@ struct rdm_foreign_memory {
 };
 
 /* 0 or an errno value, with a line: EFAULT, it is not mapped; EACCES, that cannot be read. */
-int rdm_foreign_memory_look(void *base, size_t length, struct rdm_foreign_memory *memory);
+int rdm_foreign_memory_look(const char *caller, void *base, size_t length,
+			    struct rdm_foreign_memory *memory);
 /* The reason, in words. */
 const char *rdm_foreign_memory_why(unsigned unsafe);
 

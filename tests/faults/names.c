@@ -107,6 +107,24 @@ static void call_export(rdm_pool *pool)
 	status = (int)rdm_regions_export(pool, 0, NULL, 0);
 }
 
+/* Of the program's own. */
+static _Alignas(65536) char page[65536];
+
+static void call_register(rdm_pool *pool)
+{
+	status = rdm_register(pool, page, sizeof(page));
+}
+
+static void call_register_unsafe(rdm_pool *pool)
+{
+	status = rdm_register_unsafe(pool, page, sizeof(page));
+}
+
+static void call_deregister(rdm_pool *pool)
+{
+	status = rdm_deregister(pool, page, sizeof(page));
+}
+
 static void call_create(rdm_pool *pool)
 {
 	struct rdm_pool_config config = RDM_POOL_CONFIG_INIT;
@@ -138,6 +156,9 @@ static const struct call {
 	{ "rdm_pool_remove_rail", call_remove_rail },
 	{ "rdm_regions_export", call_export },
 	{ "rdm_pool_create", call_create },
+	{ "rdm_register", call_register },
+	{ "rdm_register_unsafe", call_register_unsafe },
+	{ "rdm_deregister", call_deregister },
 };
 enum { OF_POOLS = sizeof(of_pools) / sizeof(of_pools[0]) };
 
@@ -246,6 +267,16 @@ static void destroy_what_is_used(rdm_pool *pool)
 	status = rdm_pool_destroy(pool);
 }
 
+static void register_half_a_page(rdm_pool *pool)
+{
+	status = rdm_register(pool, page, 1);
+}
+
+static void register_nothing(rdm_pool *pool)
+{
+	status = rdm_register_unsafe(pool, page, huge / 2);
+}
+
 /* Of a pool that is fine. */
 static const struct call nonsense[] = {
 	{ "rdm_malloc", malloc_of_too_much },
@@ -268,6 +299,9 @@ static const struct call nonsense[] = {
 	{ "rdm_pool_add_uring", call_add_uring },
 	{ "rdm_pool_remove_rail", call_remove_rail },
 	{ "rdm_pool_destroy", destroy_what_is_used },
+	{ "rdm_register", register_half_a_page },
+	{ "rdm_register_unsafe", register_nothing },
+	{ "rdm_deregister", call_deregister },
 };
 enum { NONSENSE = sizeof(nonsense) / sizeof(nonsense[0]) };
 
