@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #define LARGE (64 << 10)
 
 static sem_t begun;
+static _Atomic unsigned rounds_begun; /* of the thread that will be cancelled */
 static struct t_rng rng;
 
 static void allocate(void)
@@ -38,6 +40,7 @@ static void *allocate_for_ever(void *arg)
 	if (arg)
 		pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
 	for (;;) {
+		atomic_fetch_add(&rounds_begun, 1);
 		allocate();
 		if (!arg)
 			pthread_testcancel();
@@ -47,11 +50,16 @@ static void *allocate_for_ever(void *arg)
 
 static void cancel_one(void *type)
 {
-	uint64_t spins = t_below(&rng, 1 << t_below(&rng, 20));
+	uint64_t spins = t_below(&rng, 1 << t_below(&rng, 16));
+	unsigned at = 1 + (unsigned)t_below(&rng, 8);
 	pthread_t thread;
 
+	atomic_store(&rounds_begun, 0);
 	T_CHECK(!pthread_create(&thread, NULL, allocate_for_ever, type));
 	sem_wait(&begun);
+	/* Where others have the CPUs it would be before it begins, most of the time. */
+	while (atomic_load(&rounds_begun) < at)
+		sched_yield();
 	while (spins--)
 		atomic_signal_fence(memory_order_seq_cst);
 	pthread_cancel(thread);
