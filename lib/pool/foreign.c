@@ -30,11 +30,23 @@ struct entry {
 static _Atomic unsigned changes;
 static struct entry *_Atomic table;
 static _Atomic size_t count;
+/*
+ * The record that an address was found in: whoever reads fills it. One that is used no more has no
+ * length, and where records overlap, of which the oldest is wanted, nobody looks here.
+ */
+#define RECENT_BITS 9
+static struct rdm_foreign *_Atomic recent[1 << RECENT_BITS];
+static _Atomic bool overlapping;
 
 /* Under the quiesce lock. */
 static size_t capacity;
 static uint64_t births;
 static struct rdm_foreign *unused;
+
+static uintptr_t get(const _Atomic uintptr_t *value)
+{
+	return atomic_load_explicit(value, memory_order_relaxed);
+}
 
 static unsigned begin_reading(void)
 {
@@ -62,13 +74,14 @@ static void begin_change(void)
 
 static void end_change(void)
 {
+	const struct entry *entries = atomic_load(&table);
+	bool overlaps = false;
+
+	for (size_t i = 1; i < atomic_load(&count) && !overlaps; i++)
+		overlaps = get(&entries[i - 1].reach) > get(&entries[i].start);
+	atomic_store_explicit(&overlapping, overlaps, memory_order_relaxed);
 	rdm_assert(atomic_load(&changes) & 1);
 	atomic_fetch_add(&changes, 1);
-}
-
-static uintptr_t get(const _Atomic uintptr_t *value)
-{
-	return atomic_load_explicit(value, memory_order_relaxed);
 }
 
 static struct rdm_foreign *record_of(const struct entry *entry)
@@ -93,7 +106,7 @@ static size_t until(const struct entry *entries, size_t n, uintptr_t address)
 }
 
 /* The oldest that covers the range: whoever asked for a part of one finds the same one again. */
-static struct rdm_foreign *find(uintptr_t start, uintptr_t end)
+static struct rdm_foreign *search(uintptr_t start, uintptr_t end)
 {
 	const struct entry *entries = atomic_load_explicit(&table, memory_order_acquire);
 	size_t i = until(entries, atomic_load_explicit(&count, memory_order_acquire), start);
@@ -106,6 +119,20 @@ static struct rdm_foreign *find(uintptr_t start, uintptr_t end)
 			found = record;
 	}
 	return found;
+}
+
+static struct rdm_foreign *find(uintptr_t start, uintptr_t end)
+{
+	/* Buffers are apart by powers of two, which the golden ratio spreads. */
+	size_t place = (start >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - RECENT_BITS);
+	struct rdm_foreign *record = atomic_load_explicit(&recent[place], memory_order_acquire);
+
+	if (record && !atomic_load_explicit(&overlapping, memory_order_relaxed) &&
+	    start >= (uintptr_t)record->base && end <= (uintptr_t)record->base + record->length)
+		return record;
+	record = search(start, end);
+	atomic_store_explicit(&recent[place], record, memory_order_release);
+	return record;
 }
 
 int rdm_foreign_key(const void *ptr, size_t rail, struct rdm_key *key)
@@ -171,14 +198,15 @@ static bool have_room(void)
 }
 
 /* There is room. */
-static void insert(struct rdm_foreign *record)
+static void insert(struct rdm_foreign *record, size_t length)
 {
 	struct entry *entries = atomic_load(&table);
 	size_t n = atomic_load(&count);
 	size_t place = until(entries, n, (uintptr_t)record->base);
 
-	rdm_assert(n < capacity);
+	rdm_assert(n < capacity && !record->length);
 	begin_change();
+	record->length = length;
 	for (size_t i = n; i > place; i--)
 		atomic_store_explicit(&entries[i].record, record_of(&entries[i - 1]),
 				      memory_order_relaxed);
@@ -208,6 +236,7 @@ static void take_out(struct rdm_foreign *record)
 	for (size_t i = place_of(record); i < n; i++)
 		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&entries[i + 1]));
 	atomic_store(&count, n);
+	record->length = 0;
 	end_change();
 	record->next = unused;
 	unused = record;
@@ -391,7 +420,6 @@ static int add(const struct request *request, const struct rdm_foreign_memory *m
 	}
 	record->pool = request->pool;
 	record->base = request->address;
-	record->length = request->length;
 	record->kept = memory->kept;
 	record->kept_length = memory->kept_length;
 	record->born = births++;
@@ -400,7 +428,7 @@ static int add(const struct request *request, const struct rdm_foreign_memory *m
 	atomic_store(&record->keyed, 0);
 	atomic_store(&record->inherited, false);
 	/* A fork while it is being made must find it. */
-	insert(record);
+	insert(record, request->length);
 	error = begin(record);
 	if (!error)
 		atomic_store(&record->uses, 1);
