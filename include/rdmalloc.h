@@ -274,6 +274,16 @@ RDM_API int rdm_pool_audit(rdm_pool *pool, struct rdm_audit *audit);
 RDM_API int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats);
 
 /*
+ * Calls visit for each live block of a pool, in the order of addresses, with its usable size in
+ * bytes, and ends early with what that returned if it is not 0. No lock is held meanwhile:
+ * visit may do anything but destroy the pool, a block that another thread frees may still be
+ * named, and one that is allocated meanwhile may not be. Else 0. errno: EINVAL, EDEADLK.
+ */
+RDM_API int rdm_pool_each_block(rdm_pool *pool,
+				int (*visit)(void *context, void *block, size_t size),
+				void *context);
+
+/*
  * The malloc family. A block is aligned to 64 bytes at least, never shares a page
  * with memory that is not the pool's, and has one key per rail for its whole
  * length. A size of 0 gets a block of

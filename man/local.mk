@@ -25,6 +25,7 @@ dist_man_MANS = \
 	man/rdm_pool_audit.3 \
 	man/rdm_pool_create.3 \
 	man/rdm_pool_destroy.3 \
+	man/rdm_pool_each_block.3 \
 	man/rdm_pool_of.3 \
 	man/rdm_pool_remove_rail.3 \
 	man/rdm_pool_reserve.3 \

@@ -209,10 +209,14 @@ int rdm_pool_destroy(rdm_pool *pool)
 		return -1;
 	blocks = rdm_live_total(&pool->slabs, &bytes);
 	if (blocks) {
+		struct rdm_live_block first = { NULL, 0 };
+
+		rdm_live_from(&pool->slabs, NULL, &first, 1);
 		rdm_log(RDM_LOG_ERROR,
-			"rdm_pool_destroy: pool %s has %zu live blocks (%zu bytes): free them, or "
-			"call rdm_pool_reset() first",
-			pool->name, blocks, bytes);
+			"rdm_pool_destroy: pool %s has %zu live blocks (%zu bytes), the first one %p "
+			"(%zu bytes): free them (rdm_pool_each_block() names all), or call "
+			"rdm_pool_reset() first",
+			pool->name, blocks, bytes, (void *)first.at, first.size);
 		return rdm_quiesce_leave(EBUSY);
 	}
 	if (rdm_foreign_count(pool)) {

@@ -49,6 +49,39 @@ void rdm_stats_read(struct rdm_pool *pool, struct rdm_stats *stats)
 	count_slabs(set, stats);
 }
 
+/* So many are looked up at a time. */
+#define BLOCKS 64
+
+int rdm_pool_each_block(rdm_pool *pool, int (*visit)(void *context, void *block, size_t size),
+			void *context)
+{
+	struct rdm_live_block block[BLOCKS];
+	const char *from = NULL;
+	size_t n;
+
+	if (!rdm_pool_check(pool, "rdm_pool_each_block"))
+		return -1;
+	if (!visit) {
+		rdm_log(RDM_LOG_ERROR, "rdm_pool_each_block: there is no function to call");
+		errno = EINVAL;
+		return -1;
+	}
+	do {
+		if (!rdm_quiesce_enter("rdm_pool_each_block"))
+			return -1;
+		n = rdm_live_from(&pool->slabs, from, block, BLOCKS);
+		rdm_quiesce_leave(0);
+		for (size_t i = 0; i < n; i++) {
+			int result = visit(context, block[i].at, block[i].size);
+
+			if (result)
+				return result;
+			from = block[i].at + block[i].size;
+		}
+	} while (n == BLOCKS);
+	return 0;
+}
+
 int rdm_pool_stats(rdm_pool *pool, struct rdm_stats *stats)
 {
 	if (!rdm_pool_check(pool, "rdm_pool_stats"))

@@ -83,6 +83,27 @@ size_t rdm_live_larger(struct rdm_slab_set *set, size_t least, size_t *bytes)
 	return blocks;
 }
 
+size_t rdm_live_from(struct rdm_slab_set *set, const char *from, struct rdm_live_block out[],
+		     size_t max)
+{
+	const struct rdm_slab *slab;
+	size_t n = 0, size;
+
+	rdm_assert(rdm_quiesce_is_held());
+	rdm_slabs_lock(set);
+	TAILQ_FOREACH (slab, &set->slabs, link) {
+		/* A state before `from` is that of a block that was seen. */
+		char *block = from > slab->base ? slab->base + (from - slab->base) : slab->base;
+
+		if (from >= slab->base + slab->length)
+			continue;
+		for (; n < max && (block = rdm_live_next(slab, block, &size)); block += size)
+			out[n++] = (struct rdm_live_block){ block, size };
+	}
+	rdm_slabs_unlock(set);
+	return n;
+}
+
 void rdm_live_forget(const struct rdm_slab_set *set)
 {
 	const struct rdm_slab *slab;

@@ -24,6 +24,14 @@ size_t rdm_live_total(struct rdm_slab_set *set, size_t *bytes);
 /* Of blocks with that many bytes or more. */
 size_t rdm_live_larger(struct rdm_slab_set *set, size_t least, size_t *bytes);
 
+/* Those at or after an address, in its order: how many, up to `max`. Takes the set's lock itself. */
+struct rdm_live_block {
+	char *at;
+	size_t size;
+};
+size_t rdm_live_from(struct rdm_slab_set *set, const char *from, struct rdm_live_block out[],
+		     size_t max);
+
 /* Ends every block of the set. */
 void rdm_live_forget(const struct rdm_slab_set *set);
 

@@ -107,6 +107,22 @@ static void call_export(rdm_pool *pool)
 	status = (int)rdm_regions_export(pool, 0, NULL, 0);
 }
 
+static int visit(void *context, void *block, size_t size)
+{
+	(void)context;
+	return block && size;
+}
+
+static void call_each_block(rdm_pool *pool)
+{
+	status = rdm_pool_each_block(pool, visit, NULL);
+}
+
+static void each_block_of_nobody(rdm_pool *pool)
+{
+	status = rdm_pool_each_block(pool, NULL, NULL);
+}
+
 /* Of the program's own. */
 static _Alignas(65536) char page[65536];
 
@@ -156,6 +172,7 @@ static const struct call {
 	{ "rdm_pool_remove_rail", call_remove_rail },
 	{ "rdm_regions_export", call_export },
 	{ "rdm_pool_create", call_create },
+	{ "rdm_pool_each_block", call_each_block },
 	{ "rdm_register", call_register },
 	{ "rdm_register_unsafe", call_register_unsafe },
 	{ "rdm_deregister", call_deregister },
@@ -299,6 +316,7 @@ static const struct call nonsense[] = {
 	{ "rdm_pool_add_uring", call_add_uring },
 	{ "rdm_pool_remove_rail", call_remove_rail },
 	{ "rdm_pool_destroy", destroy_what_is_used },
+	{ "rdm_pool_each_block", each_block_of_nobody },
 	{ "rdm_register", register_half_a_page },
 	{ "rdm_register_unsafe", register_nothing },
 	{ "rdm_deregister", call_deregister },

@@ -339,6 +339,53 @@ static void errno_is_kept(void **state)
 	assert_int_equal(errno, ENOTTY);
 }
 
+enum { WALKED = 500 };
+
+static struct walk {
+	void *block[WALKED];
+	size_t seen, stop_at;
+} walk;
+
+static int free_if_ours(void *context, void *block, size_t size)
+{
+	struct walk *at = context;
+
+	T_CHECK(at->seen < WALKED && size == rdm_usable_size(block));
+	T_CHECK(!at->seen || block > at->block[at->seen - 1]);
+	at->block[at->seen++] = block;
+	if (at->seen == at->stop_at)
+		return 7;
+	rdm_free(block);
+	return 0;
+}
+
+static int nothing_is_left(void *context, void *block, size_t size)
+{
+	(void)context;
+	(void)block;
+	(void)size;
+	return 1;
+}
+
+static void each_block(void **state)
+{
+	(void)state;
+	assert_int_equal(rdm_pool_each_block(pool, nothing_is_left, NULL), 0);
+	for (size_t i = 0; i < WALKED; i++)
+		t_malloc(pool, i % 3 ? 200 * i : T_MIB / 4 + i);
+	walk.stop_at = WALKED / 2;
+	assert_int_equal(rdm_pool_each_block(pool, free_if_ours, &walk), 7);
+	assert_int_equal(t_stats(pool).live_blocks, WALKED - WALKED / 2 + 1);
+	errno = 0;
+	assert_int_equal(rdm_pool_destroy(pool), -1);
+	assert_int_equal(errno, EBUSY);
+	rdm_free(walk.block[--walk.seen]);
+	walk.stop_at = WALKED + 1;
+	assert_int_equal(rdm_pool_each_block(pool, free_if_ours, &walk), 0);
+	assert_int_equal(walk.seen, WALKED - 1);
+	assert_int_equal(rdm_pool_each_block(pool, nothing_is_left, NULL), 0);
+}
+
 /* A destructor that runs again and again, at last after everybody else's. */
 static pthread_key_t last_key;
 static _Atomic(unsigned) late_blocks;
@@ -406,6 +453,7 @@ int main(void)
 		CASE(reserve_and_trim),
 		CASE(reset_forgets),
 		CASE(errno_is_kept),
+		CASE(each_block),
 		CASE(ending_threads_may_allocate),
 		CASE(version),
 	};
