@@ -121,6 +121,7 @@ LIB_SOURCES = \
 	lib/base/log.h \
 	lib/base/sandbox.h \
 	lib/base/page.h \
+	lib/base/patience.h \
 	lib/base/size_class.h \
 	lib/base/version.c
 

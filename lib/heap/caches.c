@@ -126,23 +126,37 @@ static void free_cache(struct rdm_cache *cache)
 	rdm_meta_free((void *)((uintptr_t)cache & ~(PAGE - 1)));
 }
 
-struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
+/* The calling thread's, or a new one; NULL: there can be none. */
+static struct rdm_cache *find_cache(const struct rdm_heap *heap)
 {
 	struct rdm_thread *thread = self ? self : join_registry();
 	struct rdm_cache *cache;
 
-	rdm_assert(rdm_gate_is_inside());
 	if (thread == &outsider || !make_slot(thread, heap->slot))
 		return NULL;
 	cache = thread->caches[heap->slot];
-	if (!cache) {
-		cache = make_cache(heap->slot);
-		if (!cache)
-			return NULL;
-		cache->owner = thread;
-		cache->held = &thread->held;
-		thread->caches[heap->slot] = cache;
-	}
+	if (cache)
+		return cache;
+	cache = make_cache(heap->slot);
+	if (!cache)
+		return NULL;
+	cache->owner = thread;
+	cache->held = &thread->held;
+	thread->caches[heap->slot] = cache;
+	return cache;
+}
+
+struct rdm_cache *rdm_caches_of(struct rdm_heap *heap)
+{
+	struct rdm_cache *cache;
+
+	rdm_assert(rdm_gate_is_inside());
+	if (!rdm_patience_asks(&rdm_tls.patience))
+		return NULL;
+	cache = find_cache(heap);
+	rdm_patience_learns(&rdm_tls.patience, cache);
+	if (!cache)
+		return NULL;
 	if (!atomic_load_explicit(&cache->heap, memory_order_acquire))
 		settle(cache, heap);
 	rdm_tls.hot[rdm_heap_place(heap)] = cache;

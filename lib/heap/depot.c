@@ -119,7 +119,7 @@ size_t rdm_depot_put(struct rdm_depot *depot, unsigned class, void **blocks, siz
 		rdm_lock_release(&depot->lock);
 		if (put == count)
 			return put;
-		fresh = rdm_meta_alloc(sizeof(*fresh));
+		fresh = rdm_depot_take_empty(depot);
 		if (!fresh)
 			return put;
 		rdm_depot_put_magazine(depot, class, fresh);
@@ -215,11 +215,19 @@ size_t rdm_depot_weed(struct rdm_depot *depot, unsigned *class, void **blocks, s
 struct rdm_magazine *rdm_depot_take_empty(struct rdm_depot *depot)
 {
 	struct rdm_magazine *magazine;
+	bool asks;
 
 	rdm_lock_take(&depot->lock);
 	magazine = pop(&depot->empty);
+	asks = !magazine && rdm_patience_asks(&depot->patience);
 	rdm_lock_release(&depot->lock);
-	return magazine ? magazine : rdm_meta_alloc(sizeof(*magazine));
+	if (!asks)
+		return magazine;
+	magazine = rdm_meta_alloc(sizeof(*magazine));
+	rdm_lock_take(&depot->lock);
+	rdm_patience_learns(&depot->patience, magazine);
+	rdm_lock_release(&depot->lock);
+	return magazine;
 }
 
 struct rdm_magazine *rdm_depot_take_all(struct rdm_depot *depot, unsigned class)

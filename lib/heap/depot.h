@@ -17,12 +17,14 @@
 #include <stdint.h>
 
 #include "base/size_class.h"
+#include "base/patience.h"
 #include "heap/magazine.h"
 #include "sync/lock.h"
 
 struct rdm_depot {
 	struct rdm_lock lock;
 	struct rdm_magazine *empty;
+	struct rdm_patience patience; /* with memory for a new one */
 	struct rdm_shelf {
 		struct rdm_magazine *magazines; /* with one block each at least */
 		size_t count;                   /* of blocks */

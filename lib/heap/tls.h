@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/patience.h"
+
 struct rdm_cache;
 struct rdm_thread;
 
@@ -31,7 +33,8 @@ struct rdm_tls {
 	/* Of the heaps that the thread used last; never NULL. */
 	struct rdm_cache *hot[RDM_TLS_PLACES];
 	struct rdm_thread *self;
-	unsigned frees; /* of a thread that has nothing else to do with us */
+	unsigned frees;               /* of a thread that has nothing else to do with us */
+	struct rdm_patience patience; /* with memory for its caches */
 };
 extern __thread struct rdm_tls rdm_tls __attribute__((visibility("hidden")));
 

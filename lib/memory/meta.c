@@ -28,6 +28,13 @@ size_t rdm_meta_maps(struct rdm_meta_range out[], size_t count)
 	return n;
 }
 
+/*
+ * What jemalloc maps first is a page to find out what madvise() does, to which it writes even
+ * where it has got none. It unmaps it then.
+ */
+static _Alignas(65536) char first_page[65536];
+static _Atomic bool has_begun;
+
 /* Called where jemalloc calls mmap() (scripts/build-jemalloc). */
 void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd, off_t offset)
 {
@@ -36,6 +43,8 @@ void *rdm_meta_map(void *addr, size_t length, int protection, int flags, int fd,
 				    fd, offset);
 	int saved = errno;
 
+	if (!atomic_exchange(&has_begun, true) && map == MAP_FAILED && length <= sizeof(first_page))
+		return first_page;
 	if (map == MAP_FAILED)
 		return map;
 	if (waits) {

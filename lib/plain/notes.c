@@ -384,8 +384,8 @@ void rdm_notes_open(void *block, size_t usable)
 	if (!begin_noted(&part, block, usable, &end))
 		return;
 	while (next_noted(&part, end, &kinds))
-		if (kinds & RDM_NOTE_PROTECTION && !rdm_pins_any(start_of(&part), length_of(&part)))
-			undo_calls(&part, RDM_NOTE_PROTECTION);
+		if (kinds & (RDM_NOTE_PROTECTION | RDM_NOTE_OTHER))
+			undo_calls(&part, kinds & (RDM_NOTE_PROTECTION | RDM_NOTE_OTHER));
 }
 
 static void settle_run(void *addr, size_t length)

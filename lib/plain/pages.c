@@ -11,9 +11,11 @@
 #include "base/contract.h"
 #include "base/kernel.h"
 #include "base/log.h"
+#include "base/page.h"
 #include "memory/locked.h"
 #include "memory/reserve.h"
 #include "memory/state.h"
+#include "plain/present.h"
 
 /* Charged for, as malloc's is. */
 int rdm_pages_map(void *addr, size_t length)
@@ -99,13 +101,47 @@ static bool move_whole(char *to, char *from, size_t length)
 	return true;
 }
 
+/* Whole pages go, the rest is written. */
+static void make_zero(char *at, char *end)
+{
+	char *first = rdm_page_start(at + page_size() - 1), *last = rdm_page_start(end);
+
+	if (first >= last || rdm_kernel_advise(first, (size_t)(last - first), MADV_DONTNEED)) {
+		memset(at, 0, (size_t)(end - at));
+		return;
+	}
+	memset(at, 0, (size_t)(first - at));
+	memset(last, 0, (size_t)(end - last));
+}
+
+void rdm_pages_copy(void *to, const void *from, size_t length)
+{
+	const char *at = from, *end = at + length;
+	int saved = errno, fd = rdm_present_open();
+	char *there = to;
+
+	while (at < end) {
+		bool present;
+		size_t run = rdm_present_run(fd, at, end, &present);
+
+		if (present)
+			memcpy(there, at, run);
+		else
+			make_zero(there, there + run);
+		at += run;
+		there += run;
+	}
+	rdm_present_close(fd);
+	errno = saved;
+}
+
 /* What is several mappings, in pieces, of which those that are not worth it are copied. */
 static void move_pieces(char *to, char *from, size_t length)
 {
 	size_t half = length / 2 & ~(page_size() - 1);
 
 	if (length < 2 * RDM_MOVED_BYTES) {
-		memcpy(to, from, length);
+		rdm_pages_copy(to, from, length);
 		return;
 	}
 	if (!move_whole(to, from, half))

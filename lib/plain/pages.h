@@ -26,6 +26,9 @@ int rdm_pages_renew(void *addr, size_t length, bool dontfork);
  */
 bool rdm_pages_discard(void *addr, size_t length, bool heritable);
 
+/* Copies a block's bytes; pages that are not there are none of the other block's either. */
+void rdm_pages_copy(void *to, const void *from, size_t length);
+
 /* To move fewer is no quicker than to copy them. */
 #define RDM_MOVED_BYTES ((size_t)1 << 20)
 /*

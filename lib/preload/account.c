@@ -184,8 +184,9 @@ RDM_EXPORT int malloc_info(int options, FILE *stream)
 	result = next(options, memory);
 	if (fclose(memory))
 		result = -1;
+	/* As glibc's, which does not look whether the stream takes it. */
 	if (!result)
-		result = print_both(text, stream);
+		print_both(text, stream);
 	free(text);
 	return result;
 }

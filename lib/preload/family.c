@@ -18,6 +18,7 @@
 #include "base/size_class.h"
 #include "memory/reserve.h"
 #include "plain/notes.h"
+#include "plain/pages.h"
 #include "plain/pins.h"
 #include "plain/plain.h"
 #include "plain/stacks.h"
@@ -378,18 +379,21 @@ static void *move(const struct rdm_next *next, void *ptr, size_t old, size_t siz
 	rdm_assert(ptr);
 	if (!block)
 		return NULL;
-	memcpy(block, ptr, old < size ? old : size);
+	/* What was done to its pages ends with the block: not before there is another. */
+	if (UNLIKELY(rdm_notes_any()) && is_ours(ptr))
+		rdm_notes_open(ptr, old);
+	if (old < RDM_MOVED_BYTES || size < RDM_MOVED_BYTES)
+		memcpy(block, ptr, old < size ? old : size);
+	else
+		rdm_pages_copy(block, ptr, old < size ? old : size);
 	rdm_family_free(next, ptr);
 	return block;
 }
 
-/* What was done to its pages ends with the block, or goes on while it is large enough. */
+/* What was done to its pages goes on while the block is large enough. */
 static void *move_noted(const struct rdm_next *next, void *ptr, size_t old, size_t size)
 {
-	if (size <= old && size > old / 2)
-		return ptr;
-	rdm_notes_open(ptr, old);
-	return move(next, ptr, old, size);
+	return size <= old && size > old / 2 ? ptr : move(next, ptr, old, size);
 }
 
 static void *realloc_ours(const struct rdm_next *next, void *ptr, size_t size)

@@ -120,13 +120,16 @@ static bool was_kept(void)
 	return budget->bytes < 64 || most_kept >= budget->bytes / 2;
 }
 
+/* Rounds of need_often(): often is a hundred times a second, which others' work may prevent for long. */
+enum { ROUNDS_LEAST = 20, ROUNDS_MOST = 20000 };
+
 /* What is needed often, and is as much as may be kept, is kept. */
 static void need_often(rdm_pool *pool)
 {
 	size_t size = budget->bytes / 200 > 64 ? budget->bytes / 200 : 64;
 	void *block[200];
 
-	for (unsigned n = 0; n < 20; n++) {
+	for (unsigned n = 0; n < ROUNDS_LEAST || (n < ROUNDS_MOST && !was_kept()); n++) {
 		for (unsigned i = 0; i < 200; i++)
 			block[i] = t_malloc(pool, size);
 		for (unsigned i = 0; i < 200; i++)

@@ -232,6 +232,22 @@ static void trim(void)
 		 untrimmed >> 10, before >> 10);
 }
 
+/* One byte in it each time: what nobody touched is not there, however often it moves. */
+static void sparse_growth(void)
+{
+	size_t before = resident(), size = T_MIB;
+	char *volatile grown_up = malloc(size);
+
+	for (; size < 1000 * T_MIB; size += size / 4 & -t_page()) {
+		grown_up = realloc(grown_up, size);
+		T_CHECK(grown_up);
+		grown_up[size - 1] = 1;
+	}
+	T_CHECKF(resident() < before + 16 * T_MIB, "%zu MiB are resident of some pages",
+		 (resident() - before) / T_MIB);
+	free(grown_up);
+}
+
 static void accounts(void)
 {
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
@@ -269,6 +285,7 @@ int main(int argc, char **argv)
 	t_fork_passes(child_bursts, NULL);
 	reuse();
 	trim();
+	sparse_growth();
 	accounts();
 	return T_PASS;
 }

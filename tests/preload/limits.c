@@ -134,6 +134,32 @@ static int full_and_reused(void *arg)
 	return T_PASS;
 }
 
+/* Not one page more is to be had when the first block is wanted: the next malloc has it, or nobody. */
+static int full_before_the_first(int resource, const char *counted)
+{
+	char *volatile block;
+
+	limit_to(resource, (size_t)status(counted) << 10);
+	for (size_t size = 16 << 10; size < 64 * T_MIB; size *= 2) {
+		block = malloc(size);
+		free(block);
+	}
+	T_CHECK(!malloc(100 * T_MIB));
+	return T_PASS;
+}
+
+static int no_page_more(void *arg)
+{
+	(void)arg;
+	return full_before_the_first(RLIMIT_AS, "VmSize:");
+}
+
+static int no_data_more(void *arg)
+{
+	(void)arg;
+	return full_before_the_first(RLIMIT_DATA, "VmData:");
+}
+
 static int lock_what_is_there(void *arg)
 {
 	char *p;
@@ -200,6 +226,8 @@ static const struct {
 	{ "RLIMIT_AS, later", address_space_later },
 	{ "RLIMIT_DATA", data_limit },
 	{ "a full pool", full_and_reused },
+	{ "no page before the first block", no_page_more },
+	{ "no data before the first block", no_data_more },
 	{ "mlockall(MCL_CURRENT)", lock_what_is_there },
 	{ "mlockall(MCL_FUTURE)", lock_what_comes },
 	{ "mlockall, unlimited", lock_all_without_limit },

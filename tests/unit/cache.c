@@ -650,8 +650,11 @@ static void *begin_without_memory(void *arg)
 	give(1, 1);
 	T_CHECK(where[1] == ARENA && !stack(1)->floor);
 	no_memory = false;
+	/* The first time after a vain one it is not asked for. */
 	give(2, 1);
-	T_CHECK(get(1) == memory + 2);
+	T_CHECK(where[2] == ARENA && !stack(1)->floor);
+	give(3, 1);
+	T_CHECK(get(1) == memory + 3);
 	return NULL;
 }
 

@@ -18,13 +18,15 @@
 enum { FULL = RDM_MAGAZINE_BLOCKS, BLOCKS = 5 * FULL, CLASS = 7, ROUNDS = 20000 };
 
 static bool no_memory;
-static unsigned made;
+static unsigned made, refused;
 void *__real_rdm_je_calloc(size_t count, size_t size);
 void *__wrap_rdm_je_calloc(size_t count, size_t size);
 void *__wrap_rdm_je_calloc(size_t count, size_t size)
 {
-	if (no_memory)
+	if (no_memory) {
+		refused++;
 		return NULL;
+	}
 	made += size == sizeof(struct rdm_magazine);
 	return __real_rdm_je_calloc(count, size);
 }
@@ -235,6 +237,28 @@ static void without_memory(void **state)
 	assert_true(are_blocks(taken, 0, FULL));
 }
 
+/* Each time is a system call, where every free comes by. */
+static void asks_ever_more_rarely(void **state)
+{
+	struct rdm_magazine *magazine = NULL;
+	unsigned tries = 0;
+
+	(void)state;
+	no_memory = true;
+	refused = 0;
+	for (unsigned i = 0; i < 100000; i++)
+		assert_null(rdm_depot_take_empty(&depot));
+	assert_in_range(refused, 2, 100);
+	no_memory = false;
+	while (!magazine && tries++ < 2 * RDM_PATIENCE_MAX)
+		magazine = rdm_depot_take_empty(&depot);
+	assert_non_null(magazine);
+	rdm_depot_put_magazine(&depot, CLASS, magazine);
+	magazine = rdm_depot_take_empty(&depot);
+	assert_non_null(magazine);
+	rdm_depot_put_magazine(&depot, CLASS, magazine);
+}
+
 /* Lets the depot look at the class next, and time pass for it. */
 static size_t look(unsigned class, size_t most)
 {
@@ -417,9 +441,11 @@ static void against_a_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(nothing_in_it),           CASE(across_magazines),  CASE(last_in_first_out),
-		CASE(whole_magazines),         CASE(all_of_a_class),    CASE(asked_and_answered),
-		CASE(without_memory),          CASE(what_is_idle_goes), CASE(not_too_often),
+		CASE(nothing_in_it),           CASE(across_magazines),
+		CASE(last_in_first_out),       CASE(whole_magazines),
+		CASE(all_of_a_class),          CASE(asked_and_answered),
+		CASE(without_memory),          CASE(what_is_idle_goes),
+		CASE(not_too_often),           CASE(asks_ever_more_rarely),
 		CASE(each_class_has_its_turn), CASE(against_a_model),
 	};
 
