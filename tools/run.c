@@ -142,6 +142,15 @@ static int take(void *into, int key, const char *argument)
 	return GO_ON;
 }
 
+/* Beside an auditor the loader has less room for a preload's thread-local variables than this one has. */
+static void make_room(void)
+{
+	const char *audit = getenv("LD_AUDIT");
+
+	if (audit && *audit)
+		extend("GLIBC_TUNABLES", "glibc.rtld.optional_static_tls=8192", ':', false);
+}
+
 /* The file that execvp() will take. */
 static bool find_program(const char *name, char *path, size_t size)
 {
@@ -182,8 +191,10 @@ static int start(char **argv)
 			library);
 		return CANNOT_PRELOAD;
 	}
-	if (fit == FITS)
+	if (fit == FITS) {
 		extend("LD_PRELOAD", library, ':', true);
+		make_room();
+	}
 	execvp(*argv, argv);
 	fprintf(stderr, "rdmalloc: %s: %s\n", *argv, strerror(errno));
 	return errno == ENOENT ? NOT_FOUND : CANNOT_RUN;
