@@ -17,6 +17,8 @@ LIB_SOURCES = \
 	lib/pool/audit.c \
 	lib/pool/foreign.c \
 	lib/pool/foreign.h \
+	lib/pool/foreign_index.c \
+	lib/pool/foreign_index.h \
 	lib/pool/foreign_memory.c \
 	lib/pool/foreign_memory.h \
 	lib/pool/growth.c \

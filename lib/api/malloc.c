@@ -13,7 +13,7 @@
 #include "memory/meta.h"
 #include "memory/slab_map.h"
 #include "memory/state.h"
-#include "pool/foreign.h"
+#include "pool/foreign_index.h"
 #include "pool/growth.h"
 #include "pool/pool.h"
 #include "pool/publish.h"

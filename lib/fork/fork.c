@@ -18,7 +18,7 @@
 #include "heap/settle.h"
 #include "memory/keys.h"
 #include "memory/reserve.h"
-#include "pool/foreign.h"
+#include "pool/foreign_index.h"
 #include "pool/pool.h"
 #include "pool/publish.h"
 #include "slab/registration.h"

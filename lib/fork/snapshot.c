@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "memory/reserve.h"
 #include "memory/slab_map.h"
-#include "pool/foreign.h"
+#include "pool/foreign_index.h"
 #include "slab/live.h"
 #include "slab/registration.h"
 #include "sync/lock.h"

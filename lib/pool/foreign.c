@@ -12,246 +12,21 @@
 #include "memory/prepare.h"
 #include "memory/rail.h"
 #include "memory/reserve.h"
+#include "pool/foreign_index.h"
 #include "pool/foreign_memory.h"
 #include "rdmalloc.h"
 #include "slab/registration.h"
 #include "sync/quiesce.h"
 
-/*
- * By their first address. `reach` is how far this entry and all before it go: who looks for an
- * address goes back from the last entry that starts at or before it, until none reaches it.
- */
-struct entry {
-	_Atomic uintptr_t start, end, reach;
-	struct rdm_foreign *_Atomic record;
-};
-
-/* What is read without a lock. Odd `changes`: it is being changed. */
-static _Atomic unsigned changes;
-static struct entry *_Atomic table;
-static _Atomic size_t count;
-/*
- * The record that an address was found in: whoever reads fills it. One that is used no more has no
- * length, and where records overlap, of which the oldest is wanted, nobody looks here.
- */
-#define RECENT_BITS 9
-static struct rdm_foreign *_Atomic recent[1 << RECENT_BITS];
-static _Atomic bool overlapping;
-
 /* Under the quiesce lock. */
-static size_t capacity;
 static uint64_t births;
 static struct rdm_foreign *unused;
 
-static uintptr_t get(const _Atomic uintptr_t *value)
+static void retire(struct rdm_foreign *record)
 {
-	return atomic_load_explicit(value, memory_order_relaxed);
-}
-
-static unsigned begin_reading(void)
-{
-	unsigned seen;
-
-	do
-		seen = atomic_load_explicit(&changes, memory_order_acquire);
-	while (seen & 1);
-	return seen;
-}
-
-static bool has_changed(unsigned seen)
-{
-	atomic_thread_fence(memory_order_acquire);
-	return atomic_load_explicit(&changes, memory_order_relaxed) != seen;
-}
-
-static void begin_change(void)
-{
-	rdm_assert(rdm_quiesce_is_held());
-	rdm_assert(!(atomic_load(&changes) & 1));
-	atomic_fetch_add(&changes, 1);
-	atomic_thread_fence(memory_order_release);
-}
-
-static void end_change(void)
-{
-	const struct entry *entries = atomic_load(&table);
-	bool overlaps = false;
-
-	for (size_t i = 1; i < atomic_load(&count) && !overlaps; i++)
-		overlaps = get(&entries[i - 1].reach) > get(&entries[i].start);
-	atomic_store_explicit(&overlapping, overlaps, memory_order_relaxed);
-	rdm_assert(atomic_load(&changes) & 1);
-	atomic_fetch_add(&changes, 1);
-}
-
-static struct rdm_foreign *record_of(const struct entry *entry)
-{
-	return atomic_load_explicit(&entry->record, memory_order_relaxed);
-}
-
-/* How many entries start at or before an address. */
-static size_t until(const struct entry *entries, size_t n, uintptr_t address)
-{
-	size_t low = 0;
-
-	while (low < n) {
-		size_t middle = low + (n - low) / 2;
-
-		if (get(&entries[middle].start) <= address)
-			low = middle + 1;
-		else
-			n = middle;
-	}
-	return low;
-}
-
-/* The oldest that covers the range: whoever asked for a part of one finds the same one again. */
-static struct rdm_foreign *search(uintptr_t start, uintptr_t end)
-{
-	const struct entry *entries = atomic_load_explicit(&table, memory_order_acquire);
-	size_t i = until(entries, atomic_load_explicit(&count, memory_order_acquire), start);
-	struct rdm_foreign *found = NULL;
-
-	for (; i && get(&entries[i - 1].reach) >= end; i--) {
-		struct rdm_foreign *record = record_of(&entries[i - 1]);
-
-		if (get(&entries[i - 1].end) >= end && (!found || record->born < found->born))
-			found = record;
-	}
-	return found;
-}
-
-static struct rdm_foreign *find(uintptr_t start, uintptr_t end)
-{
-	/* Buffers are apart by powers of two, which the golden ratio spreads. */
-	size_t place = (start >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - RECENT_BITS);
-	struct rdm_foreign *record = atomic_load_explicit(&recent[place], memory_order_acquire);
-
-	if (record && !atomic_load_explicit(&overlapping, memory_order_relaxed) &&
-	    start >= (uintptr_t)record->base && end <= (uintptr_t)record->base + record->length)
-		return record;
-	record = search(start, end);
-	atomic_store_explicit(&recent[place], record, memory_order_release);
-	return record;
-}
-
-int rdm_foreign_key(const void *ptr, size_t rail, struct rdm_key *key)
-{
-	uintptr_t at = (uintptr_t)ptr;
-	const struct rdm_foreign *record;
-	unsigned seen;
-	int error;
-
-	if (!atomic_load_explicit(&count, memory_order_relaxed) || at + 1 < at)
-		return EINVAL;
-	do {
-		seen = begin_reading();
-		record = find(at, at + 1);
-		if (!record)
-			error = EINVAL;
-		else if (atomic_load(&record->inherited))
-			error = ECHILD;
-		else if (rail >= RDM_RAILS_MAX ||
-			 !(atomic_load_explicit(&record->keyed, memory_order_acquire) >> rail & 1))
-			error = ENOENT;
-		else {
-			error = 0;
-			*key = (struct rdm_key){ .lkey = record->mr[rail].lkey,
-						 .rkey = record->mr[rail].rkey,
-						 .handle = record->mr[rail].handle,
-						 .base = record->base,
-						 .length = record->length };
-		}
-	} while (has_changed(seen));
-	return error;
-}
-
-static void put(struct entry *entry, const struct entry *before, struct rdm_foreign *record)
-{
-	uintptr_t start = (uintptr_t)record->base, end = start + record->length;
-	uintptr_t reach = before ? get(&before->reach) : 0;
-
-	atomic_store_explicit(&entry->start, start, memory_order_relaxed);
-	atomic_store_explicit(&entry->end, end, memory_order_relaxed);
-	atomic_store_explicit(&entry->reach, reach > end ? reach : end, memory_order_relaxed);
-	atomic_store_explicit(&entry->record, record, memory_order_relaxed);
-}
-
-/* Who reads the old one finds the same there, so it stays: half of what the new one takes, at most. */
-static bool have_room(void)
-{
-	size_t more = capacity ? 2 * capacity : 64;
-	const struct entry *old = atomic_load(&table);
-	struct entry *entries;
-
-	rdm_assert(rdm_quiesce_is_held());
-	if (atomic_load(&count) < capacity)
-		return true;
-	entries = rdm_meta_alloc(more * sizeof(*entries));
-	if (!entries)
-		return false;
-	for (size_t i = 0; i < capacity; i++)
-		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&old[i]));
-	atomic_store(&table, entries);
-	capacity = more;
-	return true;
-}
-
-/* There is room. */
-static void insert(struct rdm_foreign *record, size_t length)
-{
-	struct entry *entries = atomic_load(&table);
-	size_t n = atomic_load(&count);
-	size_t place = until(entries, n, (uintptr_t)record->base);
-
-	rdm_assert(n < capacity && !record->length);
-	begin_change();
-	record->length = length;
-	for (size_t i = n; i > place; i--)
-		atomic_store_explicit(&entries[i].record, record_of(&entries[i - 1]),
-				      memory_order_relaxed);
-	atomic_store_explicit(&entries[place].record, record, memory_order_relaxed);
-	for (size_t i = place; i <= n; i++)
-		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&entries[i]));
-	atomic_store(&count, n + 1);
-	end_change();
-}
-
-static size_t place_of(const struct rdm_foreign *record)
-{
-	const struct entry *entries = atomic_load(&table);
-	size_t i = until(entries, atomic_load(&count), (uintptr_t)record->base);
-
-	while (record_of(&entries[i - 1]) != record)
-		i--;
-	return i - 1;
-}
-
-static void take_out(struct rdm_foreign *record)
-{
-	struct entry *entries = atomic_load(&table);
-	size_t n = atomic_load(&count) - 1;
-
-	begin_change();
-	for (size_t i = place_of(record); i < n; i++)
-		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&entries[i + 1]));
-	atomic_store(&count, n);
-	record->length = 0;
-	end_change();
+	rdm_foreign_take_out(record);
 	record->next = unused;
 	unused = record;
-}
-
-bool rdm_foreign_rests(void)
-{
-	return !(atomic_load(&changes) & 1);
-}
-
-struct rdm_foreign *rdm_foreign_next(const struct rdm_foreign *before)
-{
-	size_t place = before ? place_of(before) + 1 : 0;
-
-	return place < atomic_load(&count) ? record_of(&atomic_load(&table)[place]) : NULL;
 }
 
 /* Pages that no other record keeps are the children's again. */
@@ -345,7 +120,7 @@ static int end(struct rdm_foreign *record)
 		let_children_have(record);
 		keep_others(record);
 	}
-	take_out(record);
+	retire(record);
 	return 0;
 }
 
@@ -382,7 +157,7 @@ static int make_way(const struct request *request)
 		if (other->base >= to || other->base + other->length <= from)
 			continue;
 		if (atomic_load(&other->inherited)) {
-			take_out(other);
+			retire(other);
 		} else if (other->pool != request->pool) {
 			rdm_log(RDM_LOG_ERROR,
 				"%s: pool %s has memory at %p registered: give one pool a rail for "
@@ -398,7 +173,7 @@ static struct rdm_foreign *new_record(void)
 {
 	struct rdm_foreign *record = unused;
 
-	if (!have_room())
+	if (!rdm_foreign_have_room())
 		return NULL;
 	if (!record)
 		return rdm_meta_alloc(sizeof(*record));
@@ -428,7 +203,7 @@ static int add(const struct request *request, const struct rdm_foreign_memory *m
 	atomic_store(&record->keyed, 0);
 	atomic_store(&record->inherited, false);
 	/* A fork while it is being made must find it. */
-	insert(record, request->length);
+	rdm_foreign_insert(record, request->length);
 	error = begin(record);
 	if (!error)
 		atomic_store(&record->uses, 1);
@@ -464,22 +239,6 @@ static bool count_user(struct rdm_foreign *record, size_t least, int step)
 	return false;
 }
 
-/* The pool's own record of a range, without the lock; NULL: there is none, or it has changed. */
-static struct rdm_foreign *find_quickly(const struct rdm_pool *pool, uintptr_t from, uintptr_t to,
-					unsigned *seen)
-{
-	struct rdm_foreign *record;
-
-	if (!pool || to <= from || !atomic_load_explicit(&count, memory_order_relaxed))
-		return NULL;
-	*seen = begin_reading();
-	record = find(from, to);
-	if (!record || record->pool != pool || atomic_load(&record->inherited) ||
-	    has_changed(*seen))
-		return NULL;
-	return record;
-}
-
 /* The caller takes it as it is: 0, or an errno value with a line. */
 static int judge(const struct request *request, const struct rdm_foreign_memory *memory)
 {
@@ -513,7 +272,7 @@ static int register_slowly(const struct request *request, unsigned *unsafe)
 	if (error)
 		return error;
 	*unsafe = memory.unsafe;
-	record = find(start, start + request->length);
+	record = rdm_foreign_find(start, start + request->length);
 	if (record && record->pool == request->pool && !atomic_load(&record->inherited)) {
 		/* One without a user is what a rail has not let go. */
 		if (!atomic_load(&record->uses) && (error = end(record)))
@@ -554,12 +313,12 @@ int rdm_register(rdm_pool *pool, void *address, size_t length)
 	const struct request request = { "rdm_register", pool, address, length, 0 };
 	uintptr_t start = (uintptr_t)address;
 	unsigned seen, unsafe;
-	struct rdm_foreign *record = find_quickly(pool, start, start + length, &seen);
+	struct rdm_foreign *record = rdm_foreign_find_quickly(pool, start, start + length, &seen);
 	int result;
 
 	if (!record || !count_user(record, 0, 1))
 		return register_range(&request, &unsafe);
-	if (!has_changed(seen))
+	if (!rdm_foreign_has_changed(seen))
 		return 0;
 	/* It may be that of another range by now. */
 	result = register_range(&request, &unsafe);
@@ -578,7 +337,8 @@ int rdm_register_unsafe(rdm_pool *pool, void *address, size_t length)
 
 static int deregister_slowly(const struct rdm_pool *pool, void *address, size_t length)
 {
-	struct rdm_foreign *record = find((uintptr_t)address, (uintptr_t)address + length);
+	struct rdm_foreign *record =
+		rdm_foreign_find((uintptr_t)address, (uintptr_t)address + length);
 
 	rdm_assert(rdm_quiesce_is_held());
 	if (!record || record->pool != pool) {
@@ -593,7 +353,7 @@ int rdm_deregister(rdm_pool *pool, void *address, size_t length)
 {
 	uintptr_t start = (uintptr_t)address;
 	unsigned seen;
-	struct rdm_foreign *record = find_quickly(pool, start, start + length, &seen);
+	struct rdm_foreign *record = rdm_foreign_find_quickly(pool, start, start + length, &seen);
 
 	/* The caller's own use keeps it what it is. */
 	if (record && count_user(record, 1, -1))
@@ -661,19 +421,4 @@ int rdm_foreign_end(struct rdm_pool *pool)
 		error = failed ? failed : error;
 	}
 	return error;
-}
-
-void rdm_foreign_postfork_child(void)
-{
-	struct rdm_foreign *record = NULL;
-
-	/* A thread that the child does not have, or that has forked meanwhile, was changing it. */
-	if (!rdm_foreign_rests()) {
-		atomic_store(&count, 0);
-		atomic_fetch_add(&changes, 1);
-	}
-	while ((record = rdm_foreign_next(record))) {
-		atomic_store(&record->inherited, true);
-		record->shadow = NULL;
-	}
 }
