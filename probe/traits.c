@@ -91,6 +91,28 @@ static void ask_cow_rule(struct probe_trait *trait)
 		answer(trait, lost[AFTER] ? "exclusive" : "map-count");
 }
 
+/*
+ * A pipe takes a page that a living child shares. Most kernels give it that page, and the
+ * process's next write goes to another; Linux 5.8, and 5.4 in its later versions, copy first,
+ * as if the pipe would write (commit 17839856fd58).
+ */
+static void ask_read_copies(struct probe_trait *trait)
+{
+	struct probe_outcome out;
+
+	switch (probe_run(&probe_vmsplice, &probe_written_fork, &read_base, &out)) {
+	case PROBE_LOST:
+		answer(trait, "no");
+		break;
+	case PROBE_COHERENT:
+		answer(trait, "yes");
+		break;
+	default:
+		unknown(trait, "%s", out.reason);
+		break;
+	}
+}
+
 /* "no": the first page is mapped by this process alone. */
 static void answer_shared(struct probe_trait *trait, const struct probe_buffer *buffer)
 {
@@ -365,6 +387,8 @@ static const struct {
 } questions[PROBE_TRAITS] = {
 	[PROBE_COW_RULE] = { "cow-rule", ask_cow_rule,
 			     "map-count, reference-count or exclusive: who gets the copy" },
+	[PROBE_READ_COPIES] = { "read-copies", ask_read_copies,
+				"who takes a page to read it gets the process a page of its own" },
 	[PROBE_ZERO_PAGE] = { "zero-page", ask_zero_page,
 			      "a read fault maps the shared zero page" },
 	[PROBE_HUGE_ZERO_PAGE] = { "huge-zero-page", ask_huge_zero_page,
