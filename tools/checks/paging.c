@@ -104,8 +104,11 @@ static unsigned long long show_pools(struct report *report, const char *pattern)
 			continue;
 		pages += of_size;
 		snprintf(path, sizeof(path), "%s/%s", pattern, strrchr(sizes.gl_pathv[i], '/') + 1);
-		if (glob(path, 0, NULL, &nodes))
+		/* A kernel without NUMA has no nodes. */
+		if (glob(path, 0, NULL, &nodes)) {
+			show_pool(report, sizes.gl_pathv[i]);
 			continue;
+		}
 		for (size_t j = 0; j < nodes.gl_pathc; j++)
 			show_pool(report, nodes.gl_pathv[j]);
 		globfree(&nodes);
