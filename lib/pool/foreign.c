@@ -65,6 +65,7 @@ static int register_with(struct rdm_foreign *record, int rail)
 {
 	struct rdm_slab_set *set = &record->pool->slabs;
 	size_t max = set->rails[rail].registrar.max_len;
+	struct rdm_mr mr;
 	int error;
 
 	rdm_assert(!(atomic_load(&record->keyed) >> rail & 1));
@@ -78,10 +79,12 @@ static int register_with(struct rdm_foreign *record, int rail)
 		rdm_prepare_unmerge(record->kept, record->kept_length);
 		rdm_prepare_dirty(record->kept, record->kept_length);
 	}
-	error = rdm_rail_register(&set->rails[rail], record->base, record->length,
-				  &record->mr[rail]);
+	error = rdm_rail_register(&set->rails[rail], record->base, record->length, &mr);
 	if (error)
 		return error;
+	__atomic_store_n(&record->mr[rail].lkey, mr.lkey, __ATOMIC_RELEASE);
+	__atomic_store_n(&record->mr[rail].rkey, mr.rkey, __ATOMIC_RELEASE);
+	__atomic_store_n(&record->mr[rail].handle, mr.handle, __ATOMIC_RELEASE);
 	atomic_fetch_add(&set->registrations, 1);
 	atomic_fetch_or_explicit(&record->keyed, 1U << rail, memory_order_release);
 	return 0;

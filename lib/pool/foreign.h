@@ -17,12 +17,13 @@
 #include "pool/pool.h"
 
 struct rdm_foreign {
-	struct rdm_pool *pool;
-	char *base; /* as the program says */
-	size_t length;
+	/* Read without a lock, also where the record is being used again. */
+	struct rdm_pool *_Atomic pool;
+	char *_Atomic base; /* as the program says */
+	_Atomic size_t length;
 	char *kept; /* of it, whole pages that children do not inherit */
 	size_t kept_length;
-	uint64_t born;          /* older ones have lower numbers */
+	_Atomic uint64_t born;  /* older ones have lower numbers */
 	_Atomic size_t uses;    /* rdm_register() less rdm_deregister(); 0: nobody may begin */
 	_Atomic unsigned keyed; /* rails that mr[] is valid of, a bit for each */
 	_Atomic bool inherited; /* in a child: it was the parent's */

@@ -16,7 +16,10 @@ struct entry {
 	struct rdm_foreign *_Atomic record;
 };
 
-/* What is read without a lock. Odd `changes`: it is being changed. */
+/*
+ * What is read without a lock. Odd `changes`: it is being changed. Whatever is written then is
+ * released, and acquired by who reads, so he sees in `changes` that it was being written.
+ */
 static _Atomic unsigned changes;
 static struct entry *_Atomic table;
 static _Atomic size_t count;
@@ -33,7 +36,7 @@ static size_t capacity;
 
 static uintptr_t get(const _Atomic uintptr_t *value)
 {
-	return atomic_load_explicit(value, memory_order_relaxed);
+	return atomic_load_explicit(value, memory_order_acquire);
 }
 
 static unsigned begin_reading(void)
@@ -48,7 +51,6 @@ static unsigned begin_reading(void)
 
 bool rdm_foreign_has_changed(unsigned seen)
 {
-	atomic_thread_fence(memory_order_acquire);
 	return atomic_load_explicit(&changes, memory_order_relaxed) != seen;
 }
 
@@ -57,7 +59,6 @@ static void begin_change(void)
 	rdm_assert(rdm_quiesce_is_held());
 	rdm_assert(!(atomic_load(&changes) & 1));
 	atomic_fetch_add(&changes, 1);
-	atomic_thread_fence(memory_order_release);
 }
 
 static void end_change(void)
@@ -74,7 +75,7 @@ static void end_change(void)
 
 static struct rdm_foreign *record_of(const struct entry *entry)
 {
-	return atomic_load_explicit(&entry->record, memory_order_relaxed);
+	return atomic_load_explicit(&entry->record, memory_order_acquire);
 }
 
 /* How many entries start at or before an address. */
@@ -144,11 +145,14 @@ int rdm_foreign_key(const void *ptr, size_t rail, struct rdm_key *key)
 			error = ENOENT;
 		else {
 			error = 0;
-			*key = (struct rdm_key){ .lkey = record->mr[rail].lkey,
-						 .rkey = record->mr[rail].rkey,
-						 .handle = record->mr[rail].handle,
-						 .base = record->base,
-						 .length = record->length };
+			*key = (struct rdm_key){
+				.lkey = __atomic_load_n(&record->mr[rail].lkey, __ATOMIC_ACQUIRE),
+				.rkey = __atomic_load_n(&record->mr[rail].rkey, __ATOMIC_ACQUIRE),
+				.handle =
+					__atomic_load_n(&record->mr[rail].handle, __ATOMIC_ACQUIRE),
+				.base = record->base,
+				.length = record->length
+			};
 		}
 	} while (rdm_foreign_has_changed(seen));
 	return error;
@@ -159,10 +163,10 @@ static void put(struct entry *entry, const struct entry *before, struct rdm_fore
 	uintptr_t start = (uintptr_t)record->base, end = start + record->length;
 	uintptr_t reach = before ? get(&before->reach) : 0;
 
-	atomic_store_explicit(&entry->start, start, memory_order_relaxed);
-	atomic_store_explicit(&entry->end, end, memory_order_relaxed);
-	atomic_store_explicit(&entry->reach, reach > end ? reach : end, memory_order_relaxed);
-	atomic_store_explicit(&entry->record, record, memory_order_relaxed);
+	atomic_store_explicit(&entry->start, start, memory_order_release);
+	atomic_store_explicit(&entry->end, end, memory_order_release);
+	atomic_store_explicit(&entry->reach, reach > end ? reach : end, memory_order_release);
+	atomic_store_explicit(&entry->record, record, memory_order_release);
 }
 
 /* Who reads the old one finds the same there, so it stays: half of what the new one takes, at most. */
@@ -197,8 +201,8 @@ void rdm_foreign_insert(struct rdm_foreign *record, size_t length)
 	record->length = length;
 	for (size_t i = n; i > place; i--)
 		atomic_store_explicit(&entries[i].record, record_of(&entries[i - 1]),
-				      memory_order_relaxed);
-	atomic_store_explicit(&entries[place].record, record, memory_order_relaxed);
+				      memory_order_release);
+	atomic_store_explicit(&entries[place].record, record, memory_order_release);
 	for (size_t i = place; i <= n; i++)
 		put(&entries[i], i ? &entries[i - 1] : NULL, record_of(&entries[i]));
 	atomic_store(&count, n + 1);
