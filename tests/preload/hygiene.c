@@ -439,14 +439,15 @@ static void beside_advised(void)
 static int realloc_in_vain(void *arg)
 {
 	struct rlimit limit = { .rlim_cur = 500 * T_MIB, .rlim_max = 500 * T_MIB };
-	char *volatile block = malloc(4 * T_MIB);
+	char *volatile block = malloc(4 * T_MIB), *volatile larger;
 	char *page = block + 2 * t_page() - (uintptr_t)block % t_page();
 
 	(void)arg;
 	T_CHECK(block && !setrlimit(RLIMIT_AS, &limit));
 	memset(block, 7, 4 * T_MIB);
 	T_CHECK(!mprotect(page, t_page(), PROT_READ));
-	T_CHECK(!realloc(block, 900 * T_MIB));
+	larger = realloc(block, 900 * T_MIB);
+	T_CHECK(!larger);
 	T_CHECK(t_is_byte(block, 4 * T_MIB, 7) && t_faults(page, true));
 	free(block);
 	return T_PASS;
