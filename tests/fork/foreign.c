@@ -83,6 +83,7 @@ static void play(unsigned policy)
 	rdm_pool *pool = t_pool("foreign", 0, policy, 0, 0);
 	struct t_rng rng = { .state = t_seed() };
 	unsigned rounds = t_quick() ? ROUNDS / 20 : ROUNDS;
+	struct t_recorder *rail = t_recorder_new("holds");
 	struct t_event end;
 	size_t vmas;
 	/* Every second one, so that neighbours stay ordinary memory. */
@@ -90,7 +91,9 @@ static void play(unsigned policy)
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	T_CHECK(memory != MAP_FAILED);
+	/* Only what a rail has is written to first, and there may be no other. */
 	has_ring = has_ring && !rdm_pool_add_uring(pool, &ring, 0);
+	t_recorder_add(rail, pool);
 	t_event_init(&end);
 	vmas = t_vmas_total();
 	for (unsigned round = 0; round < rounds; round++) {
@@ -116,10 +119,11 @@ static void play(unsigned policy)
 		}
 		agree(at, length, round + (uint64_t)rounds);
 		T_CHECK(!rdm_deregister(pool, at, length));
-		T_CHECKF(t_vmas_total() <= vmas + 16, "%zu mappings, there were %zu", t_vmas_total(),
-			 vmas);
+		T_CHECKF(t_vmas_total() <= vmas + 16, "%zu mappings, there were %zu",
+			 t_vmas_total(), vmas);
 	}
 	T_CHECK(!rdm_pool_destroy(pool));
+	t_recorder_free(rail);
 	t_event_destroy(&end);
 	munmap(memory, 2 * BUFFERS * length);
 }
