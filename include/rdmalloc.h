@@ -187,16 +187,16 @@ RDM_API rdm_pool *rdm_pool_create(const struct rdm_pool_config *config)
 	RDM_ATTR((warn_unused_result));
 
 /*
- * Gives a pool back. All blocks must have been freed, and what rdm_register() got deregistered;
- * nobody may use the pool meanwhile. errno: EINVAL; EBUSY: something is live and nothing was changed, or a
- * rail refused to deregister, or vm.max_map_count is too small to give the
- * addresses back; the call can be made again.
+ * Gives a pool back. All blocks must have been freed, and what rdm_register() got
+ * deregistered; nobody may use the pool meanwhile. errno: EINVAL; EBUSY: something is live
+ * and nothing was changed, or a rail refused to deregister, or vm.max_map_count is too small
+ * to give the addresses back; the call can be made again.
  */
 RDM_API int rdm_pool_destroy(rdm_pool *pool);
 
 /*
- * Forgets every block of a pool, ends its registrations of the program's memory, returns its slabs and removes its rails: it
- * is as after rdm_pool_create(). Meant for the child of a fork; elsewhere no
+ * Forgets every block of a pool, ends its registrations of the program's memory, returns its
+ * slabs and removes its rails: it is as after rdm_pool_create(). Meant for the child of a fork; elsewhere no
  * block may be in use by anyone, device or thread. errno: EINVAL; EBUSY as
  * rdm_pool_destroy() when a slab cannot be let go.
  */
